@@ -1,0 +1,1 @@
+"""Agents: Stable-Baselines3 citizens and the strategies handed to them."""

@@ -1,0 +1,1 @@
+"""Wrappers for single and vector environments; numpy and gymnasium only."""
