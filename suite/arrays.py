@@ -79,3 +79,10 @@ class Restorable(Protocol):
     ) -> np.ndarray:
         """Put a snapshot's rows into rows ``ids``; returns their observations."""
         ...
+
+    def halt(self, ids: np.ndarray) -> None:
+        """Let rows ``ids`` stand still, at no cost, until they are restored or reset.
+
+        Use it where nobody looks at a row any more, such as past a discount horizon.
+        """
+        ...

@@ -39,7 +39,12 @@ class PPO(sb3.PPO):
     """
 
     def __init__(
-        self, policy: Any, env: Any, *, advantage: Advantage | None = None, **kwargs: Any
+        self,
+        policy: Any,
+        env: Any,
+        *,
+        advantage: Advantage | None = None,
+        **kwargs: Any,
     ):
         if isinstance(env, gym.vector.VectorEnv):
             env = SnapshotVecEnv(env)
@@ -106,14 +111,20 @@ class PPO(sb3.PPO):
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         for step in range(n_steps):
-            if self.use_sde and self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
+            if (
+                self.use_sde
+                and self.sde_sample_freq > 0
+                and step % self.sde_sample_freq == 0
+            ):
                 self.policy.reset_noise(env.num_envs)
             if self.advantage.needs_snapshots:
                 assert isinstance(env, Restorable)
                 snapshots.append(env.snapshot())
             obs = np.asarray(self._last_obs)
             with torch.no_grad():
-                actions, values, log_probs = self.policy(obs_as_tensor(obs, self.device))
+                actions, values, log_probs = self.policy(
+                    obs_as_tensor(obs, self.device)
+                )
             actions = actions.cpu().numpy()
             next_obs, rewards, dones, infos = env.step(self._clipped(actions))
             self.num_timesteps += env.num_envs
@@ -121,7 +132,9 @@ class PPO(sb3.PPO):
             if not callback.on_step():
                 return None
             self._update_info_buffer(infos, dones)
-            ends = self._ends(np.asarray(next_obs), dones, infos, last=step == n_steps - 1)
+            ends = self._ends(
+                np.asarray(next_obs), dones, infos, last=step == n_steps - 1
+            )
             steps.append(
                 (
                     obs,
@@ -133,9 +146,16 @@ class PPO(sb3.PPO):
                 )
             )
             self._last_obs, self._last_episode_starts = next_obs, dones
-        obs, actions, rewards, terminated, truncated, final_values, values, log_probs = (
-            np.stack(column) for column in zip(*steps, strict=True)
-        )
+        (
+            obs,
+            actions,
+            rewards,
+            terminated,
+            truncated,
+            final_values,
+            values,
+            log_probs,
+        ) = (np.stack(column) for column in zip(*steps, strict=True))
         return Rollout(
             obs,
             actions,
@@ -157,7 +177,11 @@ class PPO(sb3.PPO):
         return np.clip(actions, space.low, space.high)
 
     def _ends(
-        self, next_obs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]], last: bool
+        self,
+        next_obs: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+        last: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """terminated (N,), truncated (N,), and the value of what ended rows ended on (N,)."""
         truncated = np.zeros(len(dones), bool)
@@ -169,11 +193,15 @@ class PPO(sb3.PPO):
         final_values = np.zeros(len(dones), np.float32)
         if rows.size:
             with torch.no_grad():
-                values = self.policy.predict_values(obs_as_tensor(final_obs[rows], self.device))
+                values = self.policy.predict_values(
+                    obs_as_tensor(final_obs[rows], self.device)
+                )
             final_values[rows] = values.cpu().numpy().ravel()
         return dones & ~truncated, truncated, final_values
 
-    def _fill(self, buffer: RolloutBuffer, rollout: Rollout, estimate: Estimate) -> None:
+    def _fill(
+        self, buffer: RolloutBuffer, rollout: Rollout, estimate: Estimate
+    ) -> None:
         buffer.reset()
         done = rollout.terminated | rollout.truncated
         starts = np.concatenate([np.zeros_like(done[:1]), done[:-1]])

@@ -35,7 +35,9 @@ class SnapshotVecEnv(VecEnv):
             )
         self.env = env
         self.render_mode = env.render_mode
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        super().__init__(
+            env.num_envs, env.single_observation_space, env.single_action_space
+        )
         self._actions: np.ndarray | None = None
 
     def reset(self) -> np.ndarray:
@@ -63,7 +65,10 @@ class SnapshotVecEnv(VecEnv):
                     "terminal_observation": info["final_obs"][row],
                     "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
                     "is_success": bool(final["is_success"][row]),
-                    "episode": {"r": float(episode["r"][row]), "l": int(episode["l"][row])},
+                    "episode": {
+                        "r": float(episode["r"][row]),
+                        "l": int(episode["l"][row]),
+                    },
                 }
         return obs, rewards.astype(np.float32), dones, infos
 
@@ -81,9 +86,15 @@ class SnapshotVecEnv(VecEnv):
         """See ``BatchEnv.restore``."""
         return self._restorable().restore(snapshot, ids, reseed=reseed)
 
+    def halt(self, ids: np.ndarray) -> None:
+        """See ``BatchEnv.halt``."""
+        self._restorable().halt(ids)
+
     def _restorable(self) -> Restorable:
         if not isinstance(self.env, Restorable):
-            raise TypeError(f"{self.env!r} cannot be saved and restored (no snapshot method)")
+            raise TypeError(
+                f"{self.env!r} cannot be saved and restored (no snapshot method)"
+            )
         return self.env
 
     def close(self) -> None:

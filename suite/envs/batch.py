@@ -90,9 +90,9 @@ class BatchEnv(gym.vector.VectorEnv):
         autoreset_mode: str = "next_step",
         render_mode: str | None = None,
     ):
-        mode = getattr(autoreset_mode, "name", autoreset_mode).lower()
-        _require_known("autoreset_mode", mode, AUTORESET_MODES)
-        _require_known("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        mode = str(getattr(autoreset_mode, "name", autoreset_mode)).lower()
+        require_known("autoreset_mode", mode, AUTORESET_MODES)
+        require_known("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.simulation, self.task = simulation, task
         self.num_envs = simulation.num_rows
         self.autoreset_mode, self.render_mode = mode, render_mode
@@ -101,6 +101,7 @@ class BatchEnv(gym.vector.VectorEnv):
         self.single_action_space = task.action_space
         self.observation_space = batch_space(task.observation_space, self.num_envs)
         self.action_space = batch_space(task.action_space, self.num_envs)
+        self._action_shape = (self.num_envs, *task.action_space.shape)
         self._all = np.arange(self.num_envs)
         self._generators = RowGenerators(self.num_envs)
         self._is_seeded = False
@@ -108,8 +109,11 @@ class BatchEnv(gym.vector.VectorEnv):
         self._obs = np.zeros(self.observation_space.shape, task.observation_space.dtype)
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._returns = np.zeros(self.num_envs)
+        self._success = np.zeros(self.num_envs, bool)
         self._terminated = np.zeros(self.num_envs, bool)
         self._truncated = np.zeros(self.num_envs, bool)
+        self._ended = np.zeros(self.num_envs, bool)  # terminated or truncated
+        self._any_ended = False
         self._mask = np.ones(self.num_envs, bool)  # gymnasium's "this key is set" mask
         self._renderer: Any = None
 
@@ -130,23 +134,14 @@ class BatchEnv(gym.vector.VectorEnv):
             Observations (N, O) and info.
 
         Raises:
-            ValueError: If the mask has another shape or the first reset is partial.
+            ValueError: If the mask has another shape, the first reset is partial, or a
+                list of seeds has another length.
         """
         ids = self._rows_to_reset(options)
-        if seed is None and not self._is_seeded:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
-        if seed is not None:
-            seeds = (
-                [seed + row for row in ids.tolist()]
-                if isinstance(seed, (int, np.integer))
-                else [seed[row] for row in ids.tolist()]
-            )
-            keep = [row for row, s in zip(ids.tolist(), seeds, strict=True) if s is not None]
-            self._generators.seed(
-                np.array(keep, np.int64), [s for s in seeds if s is not None]
-            )
-            self._is_seeded = True
+        self._seed_rows(ids, seed)
         self._reset_rows(ids)
+        if self.render_mode == "human":
+            self.render_row(0)
         return self._obs.copy(), self._info(np.zeros(self.num_envs, bool))
 
     def _rows_to_reset(self, options: dict[str, Any] | None) -> np.ndarray:
@@ -163,6 +158,22 @@ class BatchEnv(gym.vector.VectorEnv):
             raise ValueError("the first reset must be of every row, got a partial mask")
         return np.flatnonzero(mask)
 
+    def _seed_rows(self, ids: np.ndarray, seed: int | list[int | None] | None) -> None:
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seeds = [None if seed is None else int(seed) + row for row in ids.tolist()]
+        elif len(seed) == self.num_envs:
+            seeds = [seed[row] for row in ids.tolist()]
+        else:
+            raise ValueError(f"a list of seeds needs {self.num_envs}, got {len(seed)}")
+        if not self._is_seeded:  # rows without a seed get one from the system
+            fresh = np.random.SeedSequence().generate_state(len(seeds), np.uint64).tolist()
+            seeds = [f if s is None else s for s, f in zip(seeds, fresh, strict=True)]
+        given = [row for row, s in zip(ids.tolist(), seeds, strict=True) if s is not None]
+        self._generators.seed(
+            np.array(given, np.int64), [s for s in seeds if s is not None]
+        )
+        self._is_seeded = True
+
     def _reset_rows(self, ids: np.ndarray) -> None:
         self.simulation.reset(ids, self._generators.draw_from(ids))
         self._elapsed[ids] = 0
@@ -170,16 +181,20 @@ class BatchEnv(gym.vector.VectorEnv):
         self._terminated[ids] = self._truncated[ids] = False
         self._refresh(ids)
 
-    def _refresh(self, ids: Ids) -> None:
-        """Recompute named state and observation of rows that were reset or restored."""
+    def _refresh(self, ids: np.ndarray) -> None:
+        """Recompute what follows from the simulation for rows reset or restored."""
         state = self.simulation.named_state(ids)
-        if ids is None or len(ids) == self.num_envs:
-            self._state = state
-        else:
-            assert self._state is not None
-            self._state = self._state.copy()  # the last info still refers to the old one
-            self._state[ids] = state
-        self._obs[slice(None) if ids is None else ids] = self.task.observe(state)
+        if self._state is None:
+            self._state = np.empty((self.num_envs, state.shape[1]), state.dtype)
+        self._state = self._state.copy()  # the last info still refers to the old one
+        self._state[ids] = state
+        self._obs[ids] = self.task.observe(state)
+        self._success[ids] = self.task.success(state)
+        self._note_ended()
+
+    def _note_ended(self) -> None:
+        self._ended = self._terminated | self._truncated
+        self._any_ended = bool(np.count_nonzero(self._ended))
 
     def step(
         self, actions: np.ndarray
@@ -197,62 +212,80 @@ class BatchEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: Before the first reset.
         """
         actions = self._checked(actions)
-        ended = self._terminated | self._truncated  # all False after a same-step autoreset
-        ids = np.flatnonzero(~ended) if ended.any() else None
-        rewards, unstable = self._advance(ids, actions)
-        if self.autoreset_mode == "next_step" and ids is not None:
-            self._reset_rows(np.flatnonzero(ended))
+        if self._any_ended:  # never after a same-step autoreset
+            ended = np.flatnonzero(self._ended)
+            rewards, unstable = self._advance_rows(np.flatnonzero(~self._ended), actions)
+            if self.autoreset_mode == "next_step":
+                self._reset_rows(ended)
+        else:
+            rewards, unstable = self._advance(None, actions)
         info = self._info(unstable)
         terminated, truncated = self._terminated.copy(), self._truncated.copy()
-        if self.autoreset_mode == "same_step" and (terminated | truncated).any():
-            self._autoreset(terminated | truncated, info)
+        if self._any_ended and self.autoreset_mode == "same_step":
+            self._autoreset(info)
+        if self.render_mode == "human":
+            self.render_row(0)
         return self._obs.copy(), rewards, terminated, truncated, info
 
     def _checked(self, actions: np.ndarray) -> np.ndarray:
         if self._state is None:
             raise error.ResetNeeded("step was called before reset; call env.reset() first")
         actions = np.asarray(actions)
-        if actions.shape != self.action_space.shape:
+        if actions.shape != self._action_shape:
             raise ValueError(
-                f"actions must have shape {self.action_space.shape}, got {actions.shape}"
+                f"actions must have shape {self._action_shape}, got {actions.shape}"
             )
         finite = np.isfinite(actions)
-        if not finite.all():
+        if np.count_nonzero(finite) != finite.size:
             row = int(np.flatnonzero(~finite.all(axis=1))[0])
             raise ValueError(
                 f"actions must be finite, got {actions[row]} in row {row}; check the policy "
                 "for NaN weights"
             )
         space = self.single_action_space
-        return np.clip(actions, space.low, space.high)
+        return np.minimum(np.maximum(actions, space.low), space.high)
 
-    def _advance(self, ids: Ids, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _advance_rows(
+        self, ids: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Step rows ``ids``; the others keep their observation and get reward 0."""
-        rows = slice(None) if ids is None else ids
         rewards, unstable = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
-        if ids is not None and ids.size == 0:
-            return rewards, unstable
-        assert self._state is not None
-        state, actions = self._state[rows], actions[rows]
-        unstable[rows] = self.simulation.step(ids, actions)
-        next_state = self.simulation.named_state(ids)
-        reward = self.task.reward(state, actions, next_state)
-        rewards[rows] = reward
-        self._elapsed[rows] += 1
-        self._returns[rows] += reward
-        self._terminated[rows] = self.task.terminated(next_state)
-        late = self._elapsed[rows] >= self.task.max_episode_steps
-        self._truncated[rows] = unstable[rows] | late
-        if ids is None:
-            self._state, self._obs = next_state, self.task.observe(next_state)
-        else:
-            self._state = self._state.copy()
-            self._state[rows] = next_state
-            self._obs[rows] = self.task.observe(next_state)
+        if ids.size:
+            rewards[ids], unstable[ids] = self._advance(ids, actions[ids])
         return rewards, unstable
 
-    def _autoreset(self, done: np.ndarray, info: dict[str, Any]) -> None:
+    def _advance(self, ids: Ids, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Step rows ``ids``, all if None; their rewards and which blew up."""
+        assert self._state is not None
+        rows = slice(None) if ids is None else ids
+        task, state = self.task, self._state[rows]
+        unstable = self.simulation.step(ids, actions)
+        next_state = self.simulation.named_state(ids)
+        is_calm = not np.count_nonzero(unstable)
+        if not is_calm:  # what the physics left there means nothing: keep the last state
+            next_state[unstable] = state[unstable]
+        rewards = task.reward(state, actions, next_state)
+        success = task.success(next_state)
+        ends = success if task.terminated is task.success else task.terminated(next_state)
+        if not is_calm:
+            rewards = np.where(unstable, 0.0, rewards)
+            success, ends = success & ~unstable, ends & ~unstable
+        self._elapsed[rows] += 1
+        self._returns[rows] += rewards
+        self._success[rows], self._terminated[rows] = success, ends
+        self._truncated[rows] = unstable | (self._elapsed[rows] >= task.max_episode_steps)
+        if ids is None:
+            self._state = next_state
+        else:
+            self._state = self._state.copy()  # the last info still refers to the old one
+            self._state[ids] = next_state
+        self._obs[rows] = task.observe(next_state)
+        self._note_ended()
+        return rewards, unstable
+
+    def _autoreset(self, info: dict[str, Any]) -> None:
         """Report where episodes ended, then start the next ones at once."""
+        done = self._ended
         info["final_obs"], info["_final_obs"] = self._obs.copy(), done
         info["final_info"] = {
             "is_success": info["is_success"],
@@ -264,7 +297,7 @@ class BatchEnv(gym.vector.VectorEnv):
 
     def _info(self, unstable: np.ndarray) -> dict[str, Any]:
         return {
-            "is_success": np.asarray(self.task.success(self._state)),
+            "is_success": self._success.copy(),
             "_is_success": self._mask,
             "state": self._state,
             "_state": self._mask,
@@ -328,11 +361,34 @@ class BatchEnv(gym.vector.VectorEnv):
         if reseed is None:
             self._generators.set_words(ids, state["rng"])
         else:
-            seeds = np.random.SeedSequence(reseed).generate_state(len(ids), np.uint64)
-            self._generators.seed(ids, seeds.tolist())
+            self._generators.spawn(ids, reseed)
         self._is_seeded = True
         self._refresh(ids)
         return self._obs[ids]
+
+    def halt(self, ids: np.ndarray) -> None:
+        """Let rows stand still, at no cost, until ``restore`` or a reset of them.
+
+        They count as truncated: reward 0 and an unchanged observation from now on. Use it
+        to stop re-rollouts whose remaining rewards no longer matter.
+
+        Args:
+            ids: Row indices.
+
+        Raises:
+            ValueError: Unless the autoreset mode is ``"disabled"``: in the others a row
+                that stopped would be reset.
+            gymnasium.error.ResetNeeded: Before the first reset.
+        """
+        if self.autoreset_mode != "disabled":
+            raise ValueError(
+                "halt needs autoreset_mode='disabled' (in the others a row that stopped is "
+                f"reset), got {self.autoreset_mode!r}; pass it to gym.make_vec"
+            )
+        if self._state is None:
+            raise error.ResetNeeded("halt was called before reset; call env.reset() first")
+        self._truncated[ids] = True
+        self._note_ended()
 
     # --------------------------------------------------------- pictures, copies
     def render(self) -> Any:
@@ -375,82 +431,11 @@ class BatchEnv(gym.vector.VectorEnv):
         raise NotImplementedError(f"{type(self).__name__} does not pickle")
 
 
-class SingleEnv(gym.Env):
-    """One row of a ``BatchEnv`` as a plain Gymnasium environment.
+def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    """Refuse an argument that is none of the known values.
 
-    Use it through ``gym.make(id)``; the same seed gives the same episode as row 0.
-
-    Args:
-        batch: A ``BatchEnv`` of one row in ``"disabled"`` autoreset mode.
+    Raises:
+        ValueError: Naming the argument and the values it takes.
     """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
-
-    def __init__(self, batch: BatchEnv):
-        self.batch = batch
-        self.render_mode = batch.render_mode
-        self.observation_space = batch.single_observation_space
-        self.action_space = batch.single_action_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start a new episode; see the environment's page for what is random."""
-        super().reset(seed=seed)
-        obs, info = self.batch.reset(seed=seed)
-        if self.render_mode == "human":
-            self.render()
-        return obs[0], _row(info)
-
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance by one control step.
-
-        Raises:
-            ValueError: If the action is NaN, infinite or of another shape.
-        """
-        action = np.asarray(action)
-        if action.shape != self.action_space.shape:
-            raise ValueError(
-                f"action must have shape {self.action_space.shape}, got {action.shape}"
-            )
-        obs, reward, terminated, truncated, info = self.batch.step(action[None])
-        if self.render_mode == "human":
-            self.render()
-        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _row(info)
-
-    def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
-        """The exact state of this environment, one row."""
-        return self.batch.snapshot(ids)
-
-    def restore(
-        self,
-        snapshot: Snapshot,
-        ids: np.ndarray | None = None,
-        *,
-        reseed: int | None = None,
-    ) -> np.ndarray:
-        """Put a one-row snapshot back; returns the observation (O,)."""
-        return self.batch.restore(snapshot, ids, reseed=reseed)[0]
-
-    def render(self) -> Any:
-        """A picture (H, W, 3) uint8, or None in human mode."""
-        return self.batch.render_row(0)
-
-    def close(self) -> None:
-        """Release the renderer."""
-        self.batch.close()
-
-
-def _row(info: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "is_success": bool(info["is_success"][0]),
-        "state": info["state"][0],
-        "sim_unstable": bool(info["sim_unstable"][0]),
-    }
-
-
-def _require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")

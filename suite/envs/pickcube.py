@@ -12,13 +12,15 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
-from suite.envs.batch import BatchEnv, SingleEnv
+from suite.envs.batch import BatchEnv
+from suite.envs.panda import ArmKinematics, quaternion, sqrt
 from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
+from suite.envs.single import SingleEnv
 
 # The named state vector (..., 42); the observation is the same vector in float32.
 QPOS, QVEL = slice(0, 9), slice(9, 18)  # 7 arm joints (rad), 2 fingers (m); and per second
 ARM_QVEL = slice(9, 16)
-IS_GRASPED = 18
+IS_GRASPED, HAND = 18, slice(18, 26)
 TCP_POSE = slice(19, 26)  # tool centre point, world xyz (m) and wxyz, x component >= 0
 GOAL_POS = slice(26, 29)
 OBJ_POSE = slice(29, 36)  # cube, world xyz (m) and wxyz
@@ -36,9 +38,10 @@ GOAL_HEIGHT = 0.3  # m, range of goal heights above the resting cube
 GOAL_RADIUS = 0.025  # m, success distance
 STATIC_SPEED = 0.2  # rad/s, every arm joint slower than this counts as still
 GRASP_FORCE = 0.5  # N on each finger
-GRASP_COSINE = np.cos(np.deg2rad(85))  # force within 85 degrees of the opening direction
+GRASP_COSINE = float(np.cos(np.deg2rad(85)))  # force within 85 degrees of the opening direction
 SUBSTEPS = 5  # of 10 ms: control at 20 Hz
 MAX_EPISODE_STEPS = 50
+FEW_ROWS = 4  # up to here Python floats are faster than arrays
 
 
 def observe(state: Any) -> Any:
@@ -47,16 +50,15 @@ def observe(state: Any) -> Any:
     return xp.astype(state, xp.float32)
 
 
-def success(state: Any) -> Any:
-    """The cube is within 25 mm of the goal and every arm joint is slower than 0.2 rad/s."""
+def is_still(state: Any) -> Any:
+    """Every arm joint is slower than 0.2 rad/s; the fingers do not count."""
     xp = namespace(state)
-    still = xp.max(xp.abs(state[..., ARM_QVEL]), axis=-1) <= STATIC_SPEED
-    return (norm(state[..., OBJ_TO_GOAL]) <= GOAL_RADIUS) & still
+    return xp.max(xp.abs(state[..., ARM_QVEL]), axis=-1) <= STATIC_SPEED
 
 
-def terminated(state: Any) -> Any:
-    """Episodes end at success."""
-    return success(state)
+def success(state: Any) -> Any:
+    """The cube is within 25 mm of the goal and the arm is still."""
+    return (norm(state[..., OBJ_TO_GOAL]) <= GOAL_RADIUS) & is_still(state)
 
 
 def normalized_dense_reward(state: Any, action: Any, next_state: Any) -> Any:
@@ -64,11 +66,12 @@ def normalized_dense_reward(state: Any, action: Any, next_state: Any) -> Any:
     xp = namespace(next_state)
     grasped = next_state[..., IS_GRASPED]
     distance = norm(next_state[..., OBJ_TO_GOAL])
+    at_goal = distance <= GOAL_RADIUS
     reach = 1 - xp.tanh(5 * norm(next_state[..., TCP_TO_OBJ]))
     carry = (1 - xp.tanh(5 * distance)) * grasped
     still = 1 - xp.tanh(5 * norm(next_state[..., ARM_QVEL]))
-    staged = reach + grasped + carry + xp.where(distance <= GOAL_RADIUS, still, 0.0)
-    return xp.where(success(next_state), 5.0, staged) / 5
+    staged = reach + grasped + carry + xp.where(at_goal, still, 0.0)
+    return xp.where(at_goal & is_still(next_state), 5.0, staged) / 5
 
 
 def sparse_reward(state: Any, action: Any, next_state: Any) -> Any:
@@ -88,9 +91,10 @@ def norm(vector: Any) -> Any:
     Summed component by component: a library's reduction may add in another order for
     another number of rows, and a row must not depend on how many others there are.
     """
-    total = vector[..., 0] * vector[..., 0]
+    squares = vector * vector
+    total = squares[..., 0]
     for i in range(1, vector.shape[-1]):
-        total = total + vector[..., i] * vector[..., i]
+        total = total + squares[..., i]
     return namespace(vector).sqrt(total)
 
 
@@ -104,7 +108,7 @@ class PickCube:
 
     reward: Callable[[Any, Any, Any], Any] = normalized_dense_reward
     observe: Callable[[Any], Any] = observe
-    terminated: Callable[[Any], Any] = terminated
+    terminated: Callable[[Any], Any] = success
     success: Callable[[Any], Any] = success
     max_episode_steps: int = MAX_EPISODE_STEPS
     observation_space: spaces.Box = field(
@@ -125,90 +129,6 @@ def scene_model(with_visuals: bool) -> mujoco.MjModel:
                 spec.delete(geom)
         spec.delete(spec.site("goal"))
     return spec.compile()
-
-
-class ArmKinematics:
-    """Tool pose from joint angles, for all rows at once.
-
-    MuJoCo's own body poses lag one substep behind a step; recomputing them there costs ten
-    times what this does. The constants are read from the compiled model.
-
-    Args:
-        model: The PickCube model.
-    """
-
-    def __init__(self, model: mujoco.MjModel):
-        names = [f"link{i}" for i in range(1, 8)]
-        bodies = [model.body(name).id for name in names] + [model.body("hand").id]
-        self._offsets = [model.body_pos[body].copy() for body in bodies]
-        self._offsets.append(model.site("tcp").pos.copy())
-        self._offsets[0] += model.body("link0").pos
-        self._turns = [_rotation(model.body_quat[body]) for body in bodies]
-
-    def __call__(self, arm_qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Forward kinematics.
-
-        Args:
-            arm_qpos: (N, 7) rad.
-
-        Returns:
-            TCP positions (3, N) in m and the hand's axes (3, 3, N), axes[j] = column j.
-        """
-        angles = np.ascontiguousarray(arm_qpos.T)
-        sines, cosines = np.sin(angles), np.cos(angles)
-        x, y, z = np.eye(3)[:, :, None].repeat(arm_qpos.shape[0], axis=2)
-        position = np.zeros_like(x)
-        for link in range(8):
-            position = position + _combine(self._offsets[link], (x, y, z))
-            turn = self._turns[link]
-            x, y, z = (_combine(turn[:, column], (x, y, z)) for column in range(3))
-            if link < 7:  # every joint turns about its link's z; the hand is fixed
-                sine, cosine = sines[link], cosines[link]
-                x, y = x * cosine + y * sine, y * cosine - x * sine
-        position = position + _combine(self._offsets[8], (x, y, z))
-        return position, np.stack([x, y, z])
-
-
-def _rotation(quat: np.ndarray) -> np.ndarray:
-    matrix = np.zeros(9)
-    mujoco.mju_quat2Mat(matrix, quat / np.linalg.norm(quat))
-    matrix[np.abs(matrix) < 1e-12] = 0.0  # exact zeros let _combine skip most terms
-    return matrix.reshape(3, 3)
-
-
-def _combine(weights: np.ndarray, axes: tuple[np.ndarray, ...]) -> Any:
-    """The weighted sum of axes, without the terms whose weight is 0."""
-    terms = [
-        axis if weight == 1.0 else -axis if weight == -1.0 else weight * axis
-        for weight, axis in zip(weights.tolist(), axes, strict=True)
-        if weight != 0.0
-    ]
-    return functools.reduce(np.add, terms) if terms else 0.0
-
-
-def quaternion(axes: np.ndarray) -> np.ndarray:
-    """Unit quaternions wxyz (N, 4) with x >= 0 of rotations given as columns (3, 3, N).
-
-    The gripper mostly points down, where w is about 0 and its sign would flip at random;
-    the sign is fixed by x instead.
-    """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = axes
-    # Four times the product of each pair of components; row k is q_k times (w, x, y, z) * 4.
-    w, x, y, z = 1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz
-    wx, wy, wz = yz - zy, zx - xz, xy - yx
-    xy4, xz4, yz4 = xy + yx, xz + zx, yz + zy
-    rows = np.stack(
-        [
-            np.stack([w, wx, wy, wz]),
-            np.stack([wx, x, xy4, xz4]),
-            np.stack([wy, xy4, y, yz4]),
-            np.stack([wz, xz4, yz4, z]),
-        ]
-    )
-    best = np.argmax(np.stack([w, x, y, z]), axis=0)
-    quat = np.take_along_axis(rows, best[None, None], axis=0)[0]
-    quat = quat / norm(quat.T)
-    return (quat * np.where(quat[1] < 0, -1.0, 1.0)).T
 
 
 class PickCubeSimulation(MujocoSimulation):
@@ -251,11 +171,11 @@ class PickCubeSimulation(MujocoSimulation):
     def control(self, ids: Ids, action: np.ndarray) -> np.ndarray:
         """Arm targets from the measured angles; one absolute target for both fingers."""
         measured = self.qpos[slice(None) if ids is None else ids, :7]
-        target = np.zeros((len(action), 10))  # the tenth is the cube's weight, without input
+        target = np.empty((len(action), 10))
         target[:, :7] = measured + ARM_DELTA * action[:, :7]
         half_range = (GRIPPER_HIGH - GRIPPER_LOW) / 2
-        target[:, 7] = GRIPPER_LOW + (action[:, 7] + 1.0) * half_range
-        target[:, 8] = target[:, 7]
+        target[:, 7:9] = GRIPPER_LOW + (action[:, 7:] + 1.0) * half_range
+        target[:, 9] = 0.0  # the cube's weight, without input
         return target
 
     def step(self, ids: Ids, action: np.ndarray) -> np.ndarray:
@@ -270,36 +190,48 @@ class PickCubeSimulation(MujocoSimulation):
         rows = slice(None) if ids is None else ids
         qpos, extra = self.qpos[rows], self.extra[rows]
         state = np.empty((len(qpos), STATE_SIZE))
-        position, axes = self._kinematics(qpos[:, :7])
         state[:, QPOS] = qpos[:, :9]
         state[:, QVEL] = self.qvel[rows, :9]
-        state[:, IS_GRASPED] = is_grasped(extra[:, self.GRIP], axes[1])
-        state[:, 19:22] = position.T
-        state[:, 22:26] = quaternion(axes)
+        state[:, HAND] = self._hand(qpos[:, :7], extra[:, self.GRIP])
         state[:, GOAL_POS] = extra[:, self.GOAL]
         state[:, OBJ_POSE] = qpos[:, 9:16]
-        state[:, TCP_TO_OBJ] = state[:, 29:32] - state[:, 19:22]
-        state[:, OBJ_TO_GOAL] = state[:, GOAL_POS] - state[:, 29:32]
+        cube = state[:, 29:32]
+        np.subtract(cube, state[:, 19:22], out=state[:, TCP_TO_OBJ])
+        np.subtract(state[:, GOAL_POS], cube, out=state[:, OBJ_TO_GOAL])
         return state
 
+    def _hand(self, arm_qpos: np.ndarray, grip: np.ndarray) -> Any:
+        """is_grasped, tool position and tool quaternion, (n, 8)."""
+        angles = np.ascontiguousarray(arm_qpos.T)
+        sines, cosines = np.sin(angles), np.cos(angles)
+        if len(arm_qpos) > FEW_ROWS:
+            return np.array(self._hand_columns(sines, cosines, grip.T)).T
+        rows = sines.T.tolist(), cosines.T.tolist(), grip.tolist()
+        return [self._hand_columns(*row) for row in zip(*rows, strict=True)]
 
-def is_grasped(grip: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    def _hand_columns(self, sines: Any, cosines: Any, grip: Any) -> tuple[Any, ...]:
+        position, *axes = self._kinematics(sines, cosines)
+        return is_grasped(grip, axes[1]), *position, *quaternion(axes)
+
+
+def is_grasped(grip: Any, opening: Any) -> Any:
     """Both fingers press on the cube, roughly along the direction they open in.
 
     Args:
-        grip: (N, 8), for each pad: contacts found, world force (N) on the cube.
-        opening: (3, N), world direction in which the left finger opens.
+        grip: For each pad the contacts found and the world force (N) on the cube: 8
+            floats, or (8, N).
+        opening: World direction in which the left finger opens: 3 floats, or (3, N).
 
     Returns:
-        (N,) bool.
+        One bool, or (N,).
     """
-    grasped = True
+    grasped: Any = True
     for first, sign in ((1, -1.0), (5, 1.0)):  # the sensor's force is on the cube: negate
-        fx, fy, fz = grip[:, first], grip[:, first + 1], grip[:, first + 2]
-        force = np.sqrt(fx * fx + fy * fy + fz * fz)
+        fx, fy, fz = grip[first], grip[first + 1], grip[first + 2]
+        force = sqrt(fx * fx + fy * fy + fz * fz)
         along = sign * (fx * opening[0] + fy * opening[1] + fz * opening[2])
         grasped = grasped & (force >= GRASP_FORCE) & (along >= GRASP_COSINE * force)
-    return np.asarray(grasped)
+    return grasped
 
 
 class PickCubeVectorEnv(BatchEnv):

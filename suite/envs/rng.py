@@ -71,3 +71,15 @@ class RowGenerators:
         """Put states back."""
         self._words[ids] = words
         self._fresh[ids] = self._stale[ids] = True
+
+    def spawn(self, ids: np.ndarray, seed: int) -> None:
+        """Give rows new independent streams, all from one seed and without a loop.
+
+        A PCG64 state is any 128 bits and its increment any odd 128 bits, so both are drawn.
+        """
+        words = np.random.default_rng(seed).integers(
+            1 << 64, size=(len(ids), WORDS), dtype=np.uint64
+        )
+        words[:, 3] |= np.uint64(1)
+        words[:, 4:] = 0
+        self.set_words(ids, words)

@@ -93,7 +93,7 @@ class MujocoSimulation(ABC):
         # (num_rows, 4) live counts of bad positions, velocities, accelerations and controls.
         first, last = mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADCTRL
         self._warnings = self.batch.warning[:, int(first) : int(last) + 1, 1]
-        self._warned = self._warnings.sum(axis=1)
+        self._seen = self._warnings.copy()
         self._template = self.batch.state[0].copy()  # a row with nothing warm-started
 
     @abstractmethod
@@ -122,11 +122,11 @@ class MujocoSimulation(ABC):
         return self._new_warnings(ids)
 
     def _new_warnings(self, ids: Ids) -> np.ndarray:
-        rows = slice(None) if ids is None else ids
-        counts = self._warnings[rows].sum(axis=1)
-        unstable = counts > self._warned[rows]
-        self._warned[rows] = counts
-        return unstable
+        news = self._warnings != self._seen
+        if not np.count_nonzero(news):
+            return np.zeros(self.num_rows if ids is None else len(ids), bool)
+        np.copyto(self._seen, self._warnings)
+        return news.any(axis=1)[slice(None) if ids is None else ids]
 
     def _clear(self, ids: np.ndarray) -> None:
         self.batch.state[ids] = self._template

@@ -1,0 +1,1 @@
+"""The named benchmarks, each a frozen spec."""

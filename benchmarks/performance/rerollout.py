@@ -1,0 +1,230 @@
+"""How close batched PickCube stepping comes to the physics alone, and to other ways.
+
+    python benchmarks/performance/rerollout.py [--rows 1024] [--steps 50] [--rounds 7]
+
+Run it on an idle machine. One trajectory of all rows is recorded once; every contender then
+repeats exactly that work, in turns, and the medians of the rounds are compared:
+
+limit: ``Batch.step(nstep=5)`` alone, on the recorded states and controls.
+env: ``PickCubeVectorEnv.step``: the same with observation, reward, termination, autoreset.
+policy: the same with the expert policy choosing the actions, as a re-rollout does.
+subproc: the policy over SB3's SubprocVecEnv of ``PickCubeEnv``, one worker a core.
+single: ``SingleEnv`` on HalfCheetah's model against Gymnasium's own HalfCheetah-v5.
+
+The last line is one JSON object of rates (control steps a second) and ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+import suite
+from suite.agents.policies import sample_actions
+from suite.envs.pickcube import SUBSTEPS, PickCubeEnv, PickCubeVectorEnv
+
+TARGETS = {
+    "env/limit": (0.9, 0.9),
+    "policy/limit": (0.8, 0.7),
+    "policy/subproc": (None, 5.0),
+}
+SINGLE_TARGET = 0.6
+
+
+class Recorded:
+    """One trajectory of every row: what each contender must repeat.
+
+    Args:
+        rows: Number of rows.
+        steps: Control steps.
+        threads: Threads of the physics.
+    """
+
+    def __init__(self, rows: int, steps: int, threads: int):
+        self.rows, self.steps = rows, steps
+        self.policy = suite.load_policy("pickcube-expert")
+        self.env = PickCubeVectorEnv(
+            rows, reward_mode="sparse", autoreset_mode="same_step", num_threads=threads
+        )
+        self.first_obs, _ = self.env.reset(seed=0)
+        self.start = self.env.snapshot()
+        self.actions: list[np.ndarray] = []
+        self.states: list[np.ndarray] = []
+        generator, obs = torch.Generator().manual_seed(0), self.first_obs
+        simulation: Any = self.env.simulation
+        for _ in range(steps):
+            self.actions.append(sample_actions(self.policy, obs, generator))
+            # A state row holds the controls too: set them as the step is about to.
+            row_state = simulation.batch.state.copy()
+            simulation.ctrl[:] = simulation.control(None, self.actions[-1])
+            self.states.append(simulation.batch.state.copy())
+            simulation.batch.state[:] = row_state
+            obs, *_ = self.env.step(self.actions[-1])
+        self.last_obs = obs
+
+    def limit(self) -> float:
+        """Seconds of physics alone."""
+        batch: Any = self.env.simulation.batch  # pyright: ignore[reportAttributeAccessIssue]
+        seconds = 0.0
+        for state in self.states:
+            batch.state[:] = state
+            started = time.perf_counter()
+            batch.step(nstep=SUBSTEPS)
+            seconds += time.perf_counter() - started
+        return seconds
+
+    def stepping(self) -> float:
+        """Seconds of full environment steps."""
+        self.env.restore(self.start)
+        started = time.perf_counter()
+        for actions in self.actions:
+            obs, *_ = self.env.step(actions)
+        seconds = time.perf_counter() - started
+        self._check(obs)
+        return seconds
+
+    def with_policy(self) -> float:
+        """Seconds of full environment steps and the policy's choices."""
+        self.env.restore(self.start)
+        generator, obs = torch.Generator().manual_seed(0), self.first_obs
+        started = time.perf_counter()
+        for _ in range(self.steps):
+            obs, *_ = self.env.step(sample_actions(self.policy, obs, generator))
+        seconds = time.perf_counter() - started
+        self._check(obs)
+        return seconds
+
+    def _check(self, obs: np.ndarray) -> None:
+        if not np.array_equal(obs, self.last_obs):
+            raise RuntimeError("a contender did other work than was recorded")
+
+
+def _sparse_pickcube() -> gym.Env:
+    return PickCubeEnv(reward_mode="sparse")
+
+
+class Subproc:
+    """The policy over SB3's worker processes, one a core.
+
+    Args:
+        workers: Number of processes, each with one environment.
+        steps: Control steps of each.
+    """
+
+    def __init__(self, workers: int, steps: int):
+        self.env = SubprocVecEnv([_sparse_pickcube] * workers, start_method="spawn")
+        self.workers, self.steps = workers, steps
+        self.policy = suite.load_policy("pickcube-expert")
+
+    def rate(self) -> float:
+        """Control steps a second, of all workers together."""
+        generator = torch.Generator().manual_seed(0)
+        self.env.seed(0)
+        obs: Any = self.env.reset()
+        started = time.perf_counter()
+        for _ in range(self.steps):
+            obs, *_ = self.env.step(sample_actions(self.policy, obs, generator))
+        return self.workers * self.steps / (time.perf_counter() - started)
+
+
+def single_rate(env: gym.Env, steps: int) -> float:
+    """Control steps a second of one environment under recorded random actions."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, *(env.action_space.shape or ())))
+    env.reset(seed=0)
+    started = time.perf_counter()
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    return steps / (time.perf_counter() - started)
+
+
+def median_rates(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median rate of each, measured in turns so that a drifting machine hits all alike."""
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, rate in contenders.items():
+            rates[name].append(rate())
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def batched(rows: int, steps: int, rounds: int, threads: int) -> dict[str, float]:
+    """Rates of limit, env and policy at a number of threads."""
+    recorded = Recorded(rows, steps, threads)
+    work = rows * steps
+    contenders: dict[str, Callable[[], float]] = {
+        "limit": lambda: work / recorded.limit(),
+        "env": lambda: work / recorded.stepping(),
+        "policy": lambda: work / recorded.with_policy(),
+    }
+    if threads == 2:
+        subproc = Subproc(threads, 400)
+        contenders["subproc"] = subproc.rate
+    rates = median_rates(contenders, rounds)
+    if threads == 2:
+        subproc.env.close()
+    return rates
+
+
+def single(rounds: int) -> dict[str, float]:
+    """Rates of HalfCheetah through SingleEnv and through Gymnasium."""
+    from halfcheetah_rows import HalfCheetahEnv
+
+    ours, theirs = HalfCheetahEnv(), gym.make("HalfCheetah-v5").unwrapped
+    return median_rates(
+        {"ours": lambda: single_rate(ours, 3000), "gymnasium": lambda: single_rate(theirs, 3000)},
+        rounds,
+    )
+
+
+def main() -> None:
+    """Measure, print a table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {
+        "benchmark": "rerollout",
+        "rows": args.rows,
+        "steps": args.steps,
+        "rounds": args.rounds,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "rates": {},
+        "ratios": {},
+    }
+    for threads in (1, 2):
+        rates = batched(args.rows, args.steps, args.rounds, threads)
+        result["rates"][f"{threads} threads"] = {k: round(v) for k, v in rates.items()}
+        for name, targets in TARGETS.items():
+            above, below = name.split("/")
+            if above in rates and below in rates:
+                _report(result, f"{name} @{threads}", rates[above] / rates[below], targets[threads - 1])
+    rates = single(args.rounds)
+    result["rates"]["single"] = {k: round(v) for k, v in rates.items()}
+    _report(result, "single/gymnasium", rates["ours"] / rates["gymnasium"], SINGLE_TARGET)
+    print(json.dumps(result))
+
+
+def _report(result: dict[str, Any], name: str, ratio: float, target: float | None) -> None:
+    result["ratios"][name] = round(ratio, 3)
+    verdict = "" if target is None else f"  target {target}  {'ok' if ratio >= target else 'MISSED'}"
+    print(f"{name:22s} {ratio:7.3f}{verdict}")
+
+
+if __name__ == "__main__":
+    main()

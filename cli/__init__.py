@@ -1,0 +1,1 @@
+"""The `suite-bench` command line."""

@@ -1,0 +1,243 @@
+"""Policies as data: packaged ones by name, saved and loaded without unpickling."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from stable_baselines3.common.distributions import (
+    CategoricalDistribution,
+    DiagGaussianDistribution,
+    Distribution,
+    SquashedDiagGaussianDistribution,
+)
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from suite.agents.ppo import PPO
+from suite.runs import IntegrityError, read_directory, write_directory
+
+PACKAGED = Path(__file__).parent / "checkpoints"
+ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
+
+
+def policy_names() -> list[str]:
+    """Names of the packaged policies."""
+    return sorted(path.parent.name for path in PACKAGED.glob("*/card.json"))
+
+
+def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
+    """A packaged policy by name, or a saved one by folder.
+
+    Args:
+        name: One of ``policy_names()``, or a folder written by ``save_policy``.
+        device: Torch device.
+
+    Returns:
+        The policy, in evaluation mode.
+
+    Raises:
+        ValueError: If there is no such policy; names the near ones.
+        suite.runs.IntegrityError: If a file is damaged.
+    """
+    folder = PACKAGED / name if str(name) in policy_names() else Path(name)
+    if not (folder / "card.json").is_file():
+        near = difflib.get_close_matches(str(name), policy_names(), n=3)
+        hint = (
+            f"did you mean {', '.join(near)}?" if near else f"known: {policy_names()}"
+        )
+        raise ValueError(f"no policy is called {str(name)!r}; {hint}")
+    files = read_directory(folder)
+    try:
+        card = json.loads(files["card.json"])
+        policy = _built(card["policy"])
+        policy.load_state_dict(load_tensors(files["policy.safetensors"]))
+    except (KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        raise IntegrityError(
+            f"{folder} does not hold a policy of ours: {error}"
+        ) from error
+    policy.set_training_mode(False)
+    return policy.to(device)
+
+
+def save_policy(policy: ActorCriticPolicy, folder: Path, card: dict[str, Any]) -> None:
+    """Write a policy to a folder that ``load_policy`` reads; atomic, hashed.
+
+    Args:
+        policy: An SB3 ``MlpPolicy`` for a Box action space.
+        folder: Where; replaced if it exists.
+        card: Provenance, any JSON.
+    """
+    tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    card = {**card, "policy": _architecture(policy)}
+    write_directory(
+        folder,
+        {
+            "policy.safetensors": save_tensors(tensors),
+            "card.json": json.dumps(card, indent=2, sort_keys=True).encode() + b"\n",
+        },
+    )
+
+
+def _architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
+    names = {cls: name for name, cls in ACTIVATIONS.items()}
+    space = policy.action_space
+    if not isinstance(space, gym.spaces.Box) or policy.activation_fn not in names:
+        raise ValueError(
+            f"only Gaussian MLP policies with {sorted(ACTIVATIONS)} can be saved, got "
+            f"{type(policy).__name__} for {space} with {policy.activation_fn.__name__}"
+        )
+    return {
+        "net_arch": policy.net_arch,
+        "activation": names[policy.activation_fn],
+        "obs_size": int(np.prod(policy.observation_space.shape or ())),
+        "action_low": space.low.tolist(),
+        "action_high": space.high.tolist(),
+    }
+
+
+def _built(architecture: dict[str, Any]) -> ActorCriticPolicy:
+    low = np.array(architecture["action_low"], np.float32)
+    high = np.array(architecture["action_high"], np.float32)
+    # Building draws initial weights; loading a file must not move the global generator that
+    # the training beside it uses.
+    with torch.random.fork_rng(devices=[]):
+        return ActorCriticPolicy(
+            gym.spaces.Box(-np.inf, np.inf, (architecture["obs_size"],), np.float32),
+            gym.spaces.Box(low, high, low.shape, np.float32),
+            lambda _: 0.0,
+            net_arch=architecture["net_arch"],
+            activation_fn=ACTIVATIONS[architecture["activation"]],
+            ortho_init=False,
+        )
+
+
+def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
+    """Copy actor weights and log_std into another policy; its critic stays as it is.
+
+    Raises:
+        ValueError: If the two actors have different shapes.
+    """
+    own = target.state_dict()
+    actor = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if "value_net" not in name
+    }
+    for name, tensor in actor.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise ValueError(
+                f"the start policy does not fit: {name} has shape {tuple(tensor.shape)}, "
+                f"the agent's {tuple(own[name].shape) if name in own else 'has none'}; "
+                "give the agent the same net_arch"
+            )
+    target.load_state_dict({**own, **actor})
+
+
+def sample_actions(
+    policy: ActorCriticPolicy,
+    obs: np.ndarray,
+    generator: torch.Generator | None = None,
+) -> np.ndarray:
+    """Actions for a batch of observations, inside the action space.
+
+    Use it instead of ``policy.predict`` where randomness must not touch torch's global
+    generator: evaluation beside a training, re-rollouts on several threads.
+
+    Args:
+        policy: Any SB3 actor-critic policy.
+        obs: (N, O).
+        generator: Where the noise comes from; None takes the most likely action.
+
+    Returns:
+        Actions (N, A), clipped to the action space.
+    """
+    with torch.inference_mode():
+        distribution = policy.get_distribution(
+            torch.as_tensor(obs, device=policy.device)
+        )
+        if generator is None:
+            actions = distribution.mode()
+        else:
+            actions = draw(distribution, generator)
+    actions = actions.cpu().numpy()
+    space = policy.action_space
+    if isinstance(space, gym.spaces.Box):
+        if policy.squash_output:
+            return policy.unscale_action(actions)
+        return np.clip(actions, space.low, space.high)
+    return actions
+
+
+@singledispatch
+def draw(distribution: Distribution, generator: torch.Generator) -> torch.Tensor:
+    """A sample from an SB3 distribution with a generator of one's own."""
+    raise TypeError(
+        f"{type(distribution).__name__} cannot be sampled with an own generator; use a policy "
+        "with a Gaussian or categorical distribution"
+    )
+
+
+@draw.register
+def _(
+    distribution: DiagGaussianDistribution, generator: torch.Generator
+) -> torch.Tensor:
+    normal = distribution.distribution
+    noise = torch.randn(normal.mean.shape, generator=generator).to(normal.mean.device)
+    return normal.mean + normal.stddev * noise
+
+
+@draw.register
+def _(
+    distribution: SquashedDiagGaussianDistribution, generator: torch.Generator
+) -> torch.Tensor:
+    normal = distribution.distribution
+    noise = torch.randn(normal.mean.shape, generator=generator).to(normal.mean.device)
+    return torch.tanh(normal.mean + normal.stddev * noise)
+
+
+@draw.register
+def _(
+    distribution: CategoricalDistribution, generator: torch.Generator
+) -> torch.Tensor:
+    probabilities = distribution.distribution.probs.cpu()
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+class Frozen(PPO):
+    """An agent that does not learn: the control arm of a finetuning experiment.
+
+    Use it to see what a start policy scores as it is, or with another exploration noise.
+
+    Args:
+        policy: As in SB3.
+        env: As in SB3.
+        log_std: The log standard deviation to give every action dimension, if any.
+        **kwargs: As in SB3.
+    """
+
+    def __init__(
+        self, policy: Any, env: Any, *, log_std: float | None = None, **kwargs: Any
+    ):
+        super().__init__(policy, env, **kwargs)
+        self._log_std = log_std
+
+    def start_from(self, policy: ActorCriticPolicy) -> None:
+        """Take over a policy's actor, then set log_std."""
+        copy_actor(policy, self.policy)
+        if self._log_std is not None:
+            with torch.no_grad():
+                self.policy.log_std.fill_(self._log_std)
+
+    def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
+        """Nothing to do."""
+        return iter(())

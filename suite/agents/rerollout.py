@@ -1,0 +1,223 @@
+"""Q - V from simulator states that are restored and rolled out again."""
+
+from __future__ import annotations
+
+import math
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from suite.agents.advantages import Estimate, Rollout
+from suite.agents.policies import sample_actions
+from suite.arrays import Restorable, Snapshot
+
+SLOTS = (
+    256  # rows stepped together; fixed, as a network's bits depend on its batch size
+)
+SHARD = (
+    4096  # re-rollouts with one generator; fixed, so that threads do not change results
+)
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """Re-rollouts to do: where each starts, and whether its first action is given."""
+
+    snapshots: Snapshot  # M states
+    actions: np.ndarray  # (M, A) inside the action space
+    start: np.ndarray  # (J,) index of the state
+    is_q: np.ndarray  # (J,) bool
+
+    def __getitem__(self, part: slice) -> _Jobs:
+        return _Jobs(self.snapshots, self.actions, self.start[part], self.is_q[part])
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class ReRollout:
+    """Advantages by Monte Carlo from restored states; no critic is needed.
+
+    Use it where the simulator can be restored and a policy worth following exists. For every
+    state of the rollout, Q is the mean discounted return of K re-rollouts that take the
+    recorded action and then follow ``policy``, V that of K further, independent ones that
+    follow it from the start; A = Q - V. Each re-rollout keeps the remaining time limit and
+    stops at its episode's end or where gamma^h falls below ``tolerance``.
+
+    Args:
+        make_env: ``make_env(n)`` gives a restorable vector environment of n rows in
+            ``"disabled"`` autoreset mode.
+        policy: The policy to follow; None is the policy being trained.
+        samples: K, for Q and for V each.
+        gamma: Discount.
+        tolerance: Steps discounted by less than this are not simulated; what is left out of
+            a return is below ``tolerance`` times the largest later return.
+        threads: Environments stepped side by side. Results do not depend on it.
+        seed: Seed of the actions' noise and of the environments' own.
+
+    Raises:
+        ValueError: For samples < 1, gamma outside (0, 1] or tolerance outside [0, 1).
+        TypeError: If the environment cannot be restored.
+    """
+
+    needs_snapshots = True
+
+    def __init__(
+        self,
+        make_env: Callable[[int], gym.vector.VectorEnv],
+        policy: ActorCriticPolicy | None = None,
+        samples: int = 5,
+        gamma: float = 0.99,
+        tolerance: float = 0.01,
+        *,
+        threads: int = 1,
+        seed: int = 0,
+    ):
+        if samples < 1 or not 0 < gamma <= 1 or not 0 <= tolerance < 1:
+            raise ValueError(
+                "ReRollout needs samples >= 1, gamma in (0, 1] and tolerance in [0, 1), got "
+                f"{samples}, {gamma} and {tolerance}"
+            )
+        self.policy, self.samples, self.gamma = policy, samples, gamma
+        self.horizon = discount_horizon(gamma, tolerance)
+        self.threads, self.seed = threads, seed
+        self._make_env = make_env
+        self._envs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._is_open = False
+        self._calls = 0
+
+    def __call__(self, rollout: Rollout, policy: ActorCriticPolicy) -> Estimate:
+        """Advantages Q - V (T, N); returns are V, the critic's target if there is one.
+
+        Raises:
+            ValueError: If the rollout carries no snapshots.
+        """
+        if rollout.snapshots is None:
+            raise ValueError(
+                "ReRollout needs a rollout with snapshots; got one without"
+            )
+        shape = rollout.rewards.shape
+        jobs = self._jobs(rollout, policy)
+        returns, steps = self._run(jobs, self.policy or policy)
+        by_state = returns.reshape(-1, 2, self.samples)
+        q, v = by_state.mean(axis=2).T.reshape(2, *shape)
+        spread = by_state.std(axis=2).mean()
+        metrics = {
+            "advantage/q_mean": float(q.mean()),
+            "advantage/v_mean": float(v.mean()),
+            "advantage/sample_std": float(spread),
+            "advantage/steps_per_rerollout": steps / len(jobs),
+        }
+        return Estimate(q - v, v, sim_steps=steps, metrics=metrics)
+
+    def _jobs(self, rollout: Rollout, policy: ActorCriticPolicy) -> _Jobs:
+        assert rollout.snapshots is not None
+        states = rollout.rewards.size
+        actions = rollout.actions.reshape(states, *rollout.actions.shape[2:])
+        space = policy.action_space
+        if isinstance(space, gym.spaces.Box):
+            squashed = policy.squash_output
+            actions = (
+                policy.unscale_action(actions)
+                if squashed
+                else np.clip(actions, space.low, space.high)
+            )
+        return _Jobs(
+            Snapshot.concatenate(rollout.snapshots),
+            actions,
+            np.repeat(np.arange(states), 2 * self.samples),
+            np.tile(np.repeat([True, False], self.samples), states),
+        )
+
+    def _run(self, jobs: _Jobs, policy: ActorCriticPolicy) -> tuple[np.ndarray, int]:
+        """Returns of all jobs (J,) and the simulator steps they took."""
+        self._open()
+        starts = range(0, len(jobs), SHARD)
+        seeds = np.random.SeedSequence([self.seed, self._calls]).spawn(len(starts))
+        self._calls += 1
+
+        def shard(index: int) -> tuple[np.ndarray, int]:
+            env = self._envs.get()
+            try:
+                part = jobs[slice(starts[index], starts[index] + SHARD)]
+                return self._shard(env, part, policy, seeds[index])
+            finally:
+                self._envs.put(env)
+
+        # Threads, not processes: physics and matrix products release the interpreter lock.
+        with ThreadPoolExecutor(self.threads) as pool:
+            results = list(pool.map(shard, range(len(starts))))
+        return np.concatenate([r for r, _ in results]), sum(
+            steps for _, steps in results
+        )
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        for _ in range(self.threads):
+            env = self._make_env(SLOTS)
+            if not isinstance(env, Restorable):
+                raise TypeError(
+                    f"ReRollout needs an environment with snapshot and restore, got {env!r}"
+                )
+            self._envs.put(env)
+        self._is_open = True
+
+    def _shard(
+        self,
+        env: Any,
+        jobs: _Jobs,
+        policy: ActorCriticPolicy,
+        seed: np.random.SeedSequence,
+    ) -> tuple[np.ndarray, int]:
+        """Keep every row busy: a finished one takes the next job at once."""
+        reseeds = np.random.default_rng(seed)
+        generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+        returns = np.zeros(len(jobs))
+        obs = np.zeros(env.observation_space.shape, env.observation_space.dtype)
+        job = np.zeros(SLOTS, np.int64)
+        age = np.zeros(SLOTS, np.int64)
+        running = np.zeros(SLOTS, bool)
+        taken = steps = 0
+        free = np.arange(SLOTS)
+        while True:
+            fill, rest = np.split(free, [min(len(free), len(jobs) - taken)])
+            if len(fill):
+                job[fill] = np.arange(taken, taken + len(fill))
+                taken += len(fill)
+                states = jobs.snapshots[jobs.start[job[fill]]]
+                obs[fill] = env.restore(
+                    states, fill, reseed=int(reseeds.integers(2**62))
+                )
+                age[fill], running[fill] = 0, True
+            if len(rest):
+                env.halt(rest)
+            if not running.any():
+                return returns, steps
+            actions = sample_actions(policy, obs, generator)
+            given = running & (age == 0) & jobs.is_q[job]
+            actions[given] = jobs.actions[jobs.start[job[given]]]
+            obs, rewards, terminated, truncated, _ = env.step(actions)
+            returns[job[running]] += (self.gamma**age * rewards)[running]
+            age += 1
+            steps += int(running.sum())
+            ended = running & (terminated | truncated | (age >= self.horizon))
+            running &= ~ended
+            free = np.flatnonzero(ended)
+
+
+def discount_horizon(gamma: float, tolerance: float) -> float:
+    """Steps until gamma^h < tolerance, infinite where that never happens.
+
+    At gamma 0.8 and tolerance 0.01 it is 21: step 20 still counts 0.8^20 = 0.0115.
+    """
+    if gamma == 1 or tolerance == 0:
+        return math.inf
+    return math.floor(math.log(tolerance) / math.log(gamma)) + 1

@@ -1,0 +1,299 @@
+"""Benchmarks: frozen specifications that name environment, wrappers, agent and evaluation.
+
+How one is built: each ``Part`` imports what it calls, its nested parts are built first, and
+these are injected by parameter name wherever a callable takes them and its part does not give
+them:
+
+    make_env   make_env(num_envs, autoreset_mode="disabled") -> the wrapped vector environment
+    seed       the run's seed
+    device     the torch device, "cpu" or "cuda"
+    threads    how many threads may simulate
+    env        the environment to act in, same-step autoreset (the agent's own part only), or
+               to wrap (wrappers only)
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from suite.parts import (
+    ConfigError,
+    Part,
+    arguments,
+    build,
+    canonical,
+    check,
+    from_json,
+    frozen,
+    resolve,
+    to_json,
+    vector_entry_point,
+)
+from suite.settings import change, differences, label, record, require_fields
+
+INJECTED = ("make_env", "seed", "device", "threads", "env")
+# These say what an experiment is called and compared with, not what it computes.
+DESCRIPTIVE = ("name", "about", "metric", "seeds", "scales", "reference")
+
+
+class UnknownName(LookupError):
+    """No benchmark or scale of that name; the message has the near ones."""
+
+
+@dataclass(frozen=True)
+class Env:
+    """The environment of a benchmark.
+
+    Args:
+        id: A registered Gymnasium id that has a vector entry point.
+        num_envs: Rows of the training environment.
+        kwargs: Passed to the vector entry point.
+    """
+
+    id: str
+    num_envs: int = 1
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A named size of a benchmark.
+
+    Args:
+        time: How long one seed takes, for the reader.
+        settings: Changes by dotted key, as ``--set`` takes them.
+    """
+
+    time: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Published numbers to print beside ours.
+
+    Args:
+        source: Where they are from.
+        rows: (iteration, environment steps before it, value of the metric in [0, 1]). The
+            evaluation of iteration i precedes its update: i - 1 updates lie behind it.
+    """
+
+    source: str
+    rows: tuple[tuple[int, int, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """One experiment, complete: what a run needs and what its report says.
+
+    Use it through ``get(name)``, change it by ``with_settings``, keep it as ``to_json``. Two
+    are equal if their JSON is.
+
+    Args:
+        name: Unique, for the command line.
+        about: What it shows, a sentence or two.
+        env: The environment.
+        agent: Has ``iterate(total_timesteps)``, ``policy``, ``sim_steps``, ``num_timesteps``.
+        total_timesteps: Environment steps to collect; the estimator's own come on top.
+        evaluation: Called with (policy, key); returns a flat dict of numbers.
+        metric: The headline key of the evaluation's result, a share in [0, 1].
+        wrappers: Applied to every environment, the first one innermost.
+        start: Name of a packaged policy or a folder to start from, or None.
+        seeds: What a run does if not told.
+        every: Updates between evaluations; one always follows the last update.
+        checkpoint_at: Numbers of updates after which the policy is kept.
+        scales: Sizes by name; ``"default"`` is the specification as it is written.
+        reference: Published numbers.
+
+    Raises:
+        ConfigError: If a value is out of range or cannot be written as JSON.
+    """
+
+    name: str
+    about: str
+    env: Env
+    agent: Part
+    total_timesteps: int
+    evaluation: Part
+    metric: str
+    wrappers: tuple[Part, ...] = ()
+    start: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    every: int = 1
+    checkpoint_at: tuple[int, ...] = ()
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        env = replace(self.env, kwargs=frozen(self.env.kwargs))
+        object.__setattr__(self, "env", env)
+        for name, least in (("total_timesteps", 0), ("every", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        if env.num_envs < 1 or not self.seeds or min(self.seeds) < 0:
+            raise ConfigError(
+                "a benchmark needs a row and a seed of 0 or more, got "
+                f"num_envs {env.num_envs} and seeds {list(self.seeds)}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Benchmark) and canonical(self) == canonical(other)
+
+    def __hash__(self) -> int:
+        return hash(canonical(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Benchmark.from_json, (self.to_json(),)  # a mappingproxy does not pickle
+
+    # ------------------------------------------------------------------ as data
+    def to_json(self) -> dict[str, Any]:
+        """The whole specification as plain JSON values."""
+        return to_json(self)
+
+    @staticmethod
+    def from_json(document: Any) -> Benchmark:
+        """The benchmark of a document by ``to_json``.
+
+        Raises:
+            ConfigError: If a field is unknown, missing or of the wrong type.
+        """
+        require_fields(Benchmark, document, "specification")
+        fields = {name: from_json(value) for name, value in document.items()}
+        fields["env"] = record(Env, fields["env"], "env")
+        scales = fields.get("scales", {}).items()
+        fields["scales"] = {name: record(Scale, scale, name) for name, scale in scales}
+        if fields.get("reference") is not None:
+            fields["reference"] = record(Reference, fields["reference"], "reference")
+        for part in (fields["agent"], fields["evaluation"], *fields.get("wrappers", ())):
+            if not isinstance(part, Part):
+                raise ConfigError(
+                    "agent, evaluation and wrappers must read "
+                    '{"call": "module:attribute", "kwargs": {...}}'
+                )
+        return Benchmark(**fields)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides what one seed computes."""
+        document = self.to_json()
+        for name in DESCRIPTIVE:
+            del document[name]
+        return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+    # ------------------------------------------------------------------ changed
+    def at_scale(self, name: str) -> Benchmark:
+        """This benchmark at one of its sizes.
+
+        Raises:
+            UnknownName: If it has no such scale.
+        """
+        known = {"default": Scale(""), **self.scales}
+        if name not in known:
+            raise UnknownName(_no_such("scale", name, known))
+        return self.with_settings(known[name].settings)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Benchmark:
+        """This benchmark with other values at dotted keys, such as ``agent.advantage.samples``.
+
+        Raises:
+            ConfigError: If a key is unknown or a value is of the wrong type.
+        """
+        document = self.to_json()
+        for key, value in settings.items():
+            change(document, arguments(Benchmark), key, to_json(frozen(value)))
+        return Benchmark.from_json(document)
+
+    @property
+    def label(self) -> str:
+        """What differs from the registered benchmark of this name: a scale, then settings."""
+        if self.name not in names():
+            return "custom"
+        base, ours = get(self.name), self.to_json()
+        changes = {
+            scale: differences(base.at_scale(scale).to_json(), ours, ignore=DESCRIPTIVE)
+            for scale in ("default", *base.scales)
+        }
+        nearest = min(changes, key=lambda scale: len(changes[scale]))
+        return label(nearest, changes[nearest])
+
+    # -------------------------------------------------------------------- built
+    def check(self) -> None:
+        """Import every part and see that argument names fit; simulates nothing.
+
+        Raises:
+            ConfigError: Naming the part and the argument.
+        """
+        for part in (self.agent, self.evaluation, *self.wrappers):
+            check(part, dict.fromkeys(INJECTED))
+        check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
+
+    def make_env(
+        self, num_envs: int, autoreset_mode: str = "disabled", *, num_threads: int = 1
+    ) -> Any:
+        """The wrapped vector environment.
+
+        Args:
+            num_envs: Rows.
+            autoreset_mode: ``"disabled"``, ``"same_step"`` or ``"next_step"``.
+            num_threads: Threads that step the rows, where the environment takes it.
+
+        Raises:
+            ConfigError: If the id is unknown.
+        """
+        import gymnasium as gym
+
+        taken = arguments(resolve(vector_entry_point(self.env.id)))
+        env: Any = gym.make_vec(
+            self.env.id,
+            num_envs=num_envs,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode=autoreset_mode,
+            **({"num_threads": num_threads} if "num_threads" in taken else {}),
+            **to_json(self.env.kwargs),
+        )
+        for part in self.wrappers:  # make_vec refuses wrappers beside an entry point
+            env = build(part, {}, env=env)
+        return env
+
+
+# --------------------------------------------------------------------- the registry
+_registered: dict[str, Benchmark] = {}
+
+
+def register(benchmark: Benchmark) -> Benchmark:
+    """Make a benchmark known by its name; returns it.
+
+    Raises:
+        ValueError: If another one has that name.
+    """
+    if _registered.setdefault(benchmark.name, benchmark) != benchmark:
+        raise ValueError(f"there is another benchmark called {benchmark.name!r}")
+    return benchmark
+
+
+def names() -> list[str]:
+    """The names of all registered benchmarks, sorted."""
+    importlib.import_module("suite_bench.benchmarks")  # registers ours; imports no torch
+    return sorted(_registered)
+
+
+def get(name: str) -> Benchmark:
+    """The registered benchmark of that name.
+
+    Raises:
+        UnknownName: With the nearest names.
+    """
+    if name not in names():
+        raise UnknownName(_no_such("benchmark", name, names()))
+    return _registered[name]
+
+
+def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
+    return f"no {kind} {name!r}; {hint}"

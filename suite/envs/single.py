@@ -1,0 +1,91 @@
+"""One row of a batch as a plain Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from suite.arrays import Snapshot
+from suite.envs.batch import BatchEnv
+
+
+class SingleEnv(gym.Env):
+    """One row of a ``BatchEnv`` as a plain Gymnasium environment.
+
+    Use it through ``gym.make(id)``; the same seed gives the same episode as row 0.
+
+    Args:
+        batch: A ``BatchEnv`` of one row in ``"disabled"`` autoreset mode.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
+
+    def __init__(self, batch: BatchEnv):
+        self.batch = batch
+        self.render_mode = batch.render_mode
+        self.observation_space = batch.single_observation_space
+        self.action_space = batch.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start a new episode; see the environment's page for what is random."""
+        super().reset(seed=seed)
+        obs, info = self.batch.reset(seed=seed)
+        if self.render_mode == "human":
+            self.render()
+        return obs[0], _row(info)
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step.
+
+        Raises:
+            ValueError: If the action is NaN, infinite or of another shape.
+        """
+        action = np.asarray(action)
+        if action.shape != self.action_space.shape:
+            raise ValueError(
+                f"action must have shape {self.action_space.shape}, got {action.shape}"
+            )
+        obs, reward, terminated, truncated, info = self.batch.step(action[None])
+        if self.render_mode == "human":
+            self.render()
+        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _row(info)
+
+    def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
+        """The exact state of this environment, one row."""
+        return self.batch.snapshot(ids)
+
+    def restore(
+        self,
+        snapshot: Snapshot,
+        ids: np.ndarray | None = None,
+        *,
+        reseed: int | None = None,
+    ) -> np.ndarray:
+        """Put a one-row snapshot back; returns the observation (O,)."""
+        return self.batch.restore(snapshot, ids, reseed=reseed)[0]
+
+    def halt(self, ids: np.ndarray) -> None:
+        """Stand still until ``restore`` or ``reset``; see ``BatchEnv.halt``."""
+        self.batch.halt(ids)
+
+    def render(self) -> Any:
+        """A picture (H, W, 3) uint8, or None in human mode."""
+        return self.batch.render_row(0)
+
+    def close(self) -> None:
+        """Release the renderer."""
+        self.batch.close()
+
+
+def _row(info: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "is_success": bool(info["is_success"][0]),
+        "state": info["state"][0],
+        "sim_unstable": bool(info["sim_unstable"][0]),
+    }

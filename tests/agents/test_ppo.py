@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import stable_baselines3 as sb3
+import torch
+from point_env import point_env
+from stable_baselines3.common.callbacks import BaseCallback
+
+from suite.agents.advantages import Estimate
+from suite.agents.ppo import PPO
+from suite.agents.vec import SnapshotVecEnv
+
+SMALL = {"n_steps": 64, "batch_size": 64, "n_epochs": 2, "seed": 0, "device": "cpu"}
+
+
+def parameters(agent: sb3.PPO) -> np.ndarray:
+    return (
+        torch.nn.utils.parameters_to_vector(agent.policy.parameters()).detach().numpy()
+    )
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_without_an_estimator_it_learns_what_sb3_learns(env):
+    # Pendulum is truncated every 200 steps and never terminates; CartPole does both.
+    # One after the other: SB3 seeds the global generators when it constructs.
+    ours = PPO("MlpPolicy", env, **SMALL).learn(320)
+    theirs = sb3.PPO("MlpPolicy", env, **SMALL).learn(320)
+    np.testing.assert_allclose(parameters(ours), parameters(theirs), atol=1e-5)
+
+
+def test_iterate_learns_what_learn_learns():
+    by_learn = PPO("MlpPolicy", point_env(4, "same_step"), **SMALL)
+    by_learn.learn(512)
+    by_iterate = PPO("MlpPolicy", point_env(4, "same_step"), **SMALL)
+    metrics = list(by_iterate.iterate(512))
+    assert len(metrics) == 2 and "train/loss" in metrics[0]
+    np.testing.assert_array_equal(parameters(by_learn), parameters(by_iterate))
+
+
+def test_same_seed_gives_the_same_parameters():
+    runs = [
+        PPO("MlpPolicy", point_env(4, "same_step"), **SMALL).learn(512) for _ in "ab"
+    ]
+    np.testing.assert_array_equal(parameters(runs[0]), parameters(runs[1]))
+    other = PPO("MlpPolicy", point_env(4, "same_step"), **{**SMALL, "seed": 1}).learn(
+        512
+    )
+    assert (parameters(other) != parameters(runs[0])).any()
+
+
+def test_estimator_sees_raw_rewards_and_its_steps_are_counted():
+    class Constant:
+        needs_snapshots = False
+        seen = None
+
+        def __call__(self, rollout, policy):
+            Constant.seen = rollout
+            return Estimate(np.ones_like(rollout.rewards), rollout.rewards, sim_steps=7)
+
+    agent = PPO("MlpPolicy", point_env(4, "same_step"), advantage=Constant(), **SMALL)
+    list(agent.iterate(256))
+    rollout = Constant.seen
+    assert rollout is not None
+    # The point's reward is 1 exactly where it terminates: a folded bootstrap would show.
+    np.testing.assert_array_equal(
+        rollout.rewards, rollout.terminated.astype(np.float32)
+    )
+    assert (
+        rollout.final_values[:-1][~(rollout.terminated | rollout.truncated)[:-1]] == 0
+    ).all()
+    assert agent.sim_steps == 256 + 7
+    assert (agent.rollout_buffer.advantages == 1).all()
+
+
+def test_nan_advantages_stop_the_training_by_name():
+    class Broken:
+        needs_snapshots = False
+
+        def __call__(self, rollout, policy):
+            return Estimate(np.full_like(rollout.rewards, np.nan), rollout.rewards)
+
+    agent = PPO("MlpPolicy", point_env(4, "same_step"), advantage=Broken(), **SMALL)
+    with pytest.raises(FloatingPointError, match="Broken gave NaN"):
+        list(agent.iterate(256))
+
+
+def test_callback_can_stop_a_rollout():
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 40
+
+    agent = PPO("MlpPolicy", point_env(4, "same_step"), **SMALL)
+    agent.learn(10_000, callback=Stop())
+    assert agent.num_timesteps == 40
+
+
+def test_saved_agent_loads_in_sb3(tmp_path):
+    agent = PPO("MlpPolicy", point_env(4, "same_step"), **SMALL)
+    agent.save(tmp_path / "agent.zip")
+    loaded = sb3.PPO.load(tmp_path / "agent.zip")
+    np.testing.assert_array_equal(parameters(agent), parameters(loaded))
+
+
+def test_vec_env_refuses_another_autoreset_mode_and_says_what_to_do():
+    with pytest.raises(ValueError, match="same_step"):
+        SnapshotVecEnv(gym.make_vec("CartPole-v1", num_envs=2))
+
+
+def test_vec_env_reports_the_end_of_an_episode():
+    env = SnapshotVecEnv(point_env(3, "same_step"))
+    env.seed(0)
+    env.reset()
+    ends = []
+    for _ in range(60):
+        obs, rewards, dones, infos = env.step(np.zeros((3, 1), np.float32))
+        ends += [(info, obs[row]) for row, info in enumerate(infos) if dones[row]]
+    cut = [info for info, _ in ends if info["TimeLimit.truncated"]]
+    won = [info for info, _ in ends if info["is_success"]]
+    assert cut and all(info["episode"]["l"] == 20 for info in cut)
+    assert all(abs(info["terminal_observation"][0]) < 0.15 for info in won)
+    assert all((info["terminal_observation"] != obs).any() for info, obs in ends)
