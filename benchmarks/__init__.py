@@ -1,1 +1,3 @@
-"""The named benchmarks, each a frozen spec."""
+"""The benchmarks of the suite; importing this package registers them."""
+
+from suite_bench.benchmarks import pickcube as pickcube

@@ -1,1 +1,1 @@
-"""The `suite-bench` command line."""
+"""The command line of the suite: parse, call the library once, print."""

@@ -15,7 +15,8 @@ Indices = np.ndarray | Sequence[int] | slice
 def namespace(array: Any) -> ModuleType:
     """The array namespace (NumPy or torch) of an array.
 
-    Use it in pure task functions, so that one reward serves simulator and learned model.
+    Use it in pure task functions, so that one reward serves simulator and learned
+    model.
     """
     if isinstance(array, np.ndarray):  # the hot path of every simulator step
         return np

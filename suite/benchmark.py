@@ -1,14 +1,15 @@
-"""Benchmarks: frozen specifications that name environment, wrappers, agent and evaluation.
+"""Benchmarks: frozen specifications of environment, agent and evaluation.
 
-How one is built: each ``Part`` imports what it calls, its nested parts are built first, and
-these are injected by parameter name wherever a callable takes them and its part does not give
-them:
+How one is built: each ``Part`` imports what it calls, its nested parts are built first,
+and these are injected by parameter name wherever a callable takes them and its part
+does not give them:
 
-    make_env   make_env(num_envs, autoreset_mode="disabled") -> the wrapped vector environment
+    make_env   make_env(num_envs, autoreset_mode="disabled", num_threads=1) makes
+               the vector environment with its wrappers
     seed       the run's seed
     device     the torch device, "cpu" or "cuda"
     threads    how many threads may simulate
-    env        the environment to act in, same-step autoreset (the agent's own part only), or
+    env        what to act in, same-step autoreset (the agent's own part only), or what
                to wrap (wrappers only)
 """
 
@@ -34,7 +35,7 @@ from suite.parts import (
     to_json,
     vector_entry_point,
 )
-from suite.settings import change, differences, label, record, require_fields
+from suite.settings import change, flat, label, overridden, record, require_fields
 
 INJECTED = ("make_env", "seed", "device", "threads", "env")
 # These say what an experiment is called and compared with, not what it computes.
@@ -79,8 +80,9 @@ class Reference:
 
     Args:
         source: Where they are from.
-        rows: (iteration, environment steps before it, value of the metric in [0, 1]). The
-            evaluation of iteration i precedes its update: i - 1 updates lie behind it.
+        rows: (iteration, environment steps before it, value of the metric in [0, 1]).
+            The evaluation of iteration i precedes its update: i - 1 updates lie behind
+            it.
     """
 
     source: str
@@ -91,14 +93,15 @@ class Reference:
 class Benchmark:
     """One experiment, complete: what a run needs and what its report says.
 
-    Use it through ``get(name)``, change it by ``with_settings``, keep it as ``to_json``. Two
-    are equal if their JSON is.
+    Use it through ``get(name)``, change it by ``with_settings``, keep it as
+    ``to_json``. Two are equal if their JSON is.
 
     Args:
         name: Unique, for the command line.
         about: What it shows, a sentence or two.
         env: The environment.
-        agent: Has ``iterate(total_timesteps)``, ``policy``, ``sim_steps``, ``num_timesteps``.
+        agent: Has ``iterate(total_timesteps)``, ``policy``, ``sim_steps``,
+            ``num_timesteps``.
         total_timesteps: Environment steps to collect; the estimator's own come on top.
         evaluation: Called with (policy, key); returns a flat dict of numbers.
         metric: The headline key of the evaluation's result, a share in [0, 1].
@@ -134,7 +137,9 @@ class Benchmark:
         object.__setattr__(self, "env", env)
         for name, least in (("total_timesteps", 0), ("every", 1)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be {least} or more, got {getattr(self, name)}")
+                raise ConfigError(
+                    f"{name} must be {least} or more, got {getattr(self, name)}"
+                )
         if env.num_envs < 1 or not self.seeds or min(self.seeds) < 0:
             raise ConfigError(
                 "a benchmark needs a row and a seed of 0 or more, got "
@@ -169,7 +174,11 @@ class Benchmark:
         fields["scales"] = {name: record(Scale, scale, name) for name, scale in scales}
         if fields.get("reference") is not None:
             fields["reference"] = record(Reference, fields["reference"], "reference")
-        for part in (fields["agent"], fields["evaluation"], *fields.get("wrappers", ())):
+        for part in (
+            fields["agent"],
+            fields["evaluation"],
+            *fields.get("wrappers", ()),
+        ):
             if not isinstance(part, Part):
                 raise ConfigError(
                     "agent, evaluation and wrappers must read "
@@ -180,10 +189,7 @@ class Benchmark:
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides what one seed computes."""
-        document = self.to_json()
-        for name in DESCRIPTIVE:
-            del document[name]
-        return hashlib.sha256(canonical(document).encode()).hexdigest()
+        return hashlib.sha256(canonical(self._computed()).encode()).hexdigest()
 
     # ------------------------------------------------------------------ changed
     def at_scale(self, name: str) -> Benchmark:
@@ -198,7 +204,7 @@ class Benchmark:
         return self.with_settings(known[name].settings)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Benchmark:
-        """This benchmark with other values at dotted keys, such as ``agent.advantage.samples``.
+        """This benchmark with other values at dotted keys, as ``--set`` takes them.
 
         Raises:
             ConfigError: If a key is unknown or a value is of the wrong type.
@@ -209,16 +215,25 @@ class Benchmark:
         return Benchmark.from_json(document)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Every value that can be set, by dotted key."""
+        return flat(self._computed())
+
+    def _computed(self) -> dict[str, Any]:
+        document = self.to_json()
+        return {name: document[name] for name in document if name not in DESCRIPTIVE}
+
+    @property
     def label(self) -> str:
-        """What differs from the registered benchmark of this name: a scale, then settings."""
+        """What differs from the registered benchmark: a scale, then settings."""
         if self.name not in names():
             return "custom"
-        base, ours = get(self.name), self.to_json()
-        changes = {
-            scale: differences(base.at_scale(scale).to_json(), ours, ignore=DESCRIPTIVE)
-            for scale in ("default", *base.scales)
-        }
-        nearest = min(changes, key=lambda scale: len(changes[scale]))
+        base, ours = get(self.name), self.settings
+        changes = {}
+        for name, scale in {"default": Scale(""), **base.scales}.items():
+            theirs = overridden(base.settings, scale.settings).items()
+            changes[name] = {k: v for k, v in ours.items() if (k, v) not in theirs}
+        nearest = min(changes, key=lambda name: len(changes[name]))
         return label(nearest, changes[nearest])
 
     # -------------------------------------------------------------------- built
@@ -278,7 +293,9 @@ def register(benchmark: Benchmark) -> Benchmark:
 
 def names() -> list[str]:
     """The names of all registered benchmarks, sorted."""
-    importlib.import_module("suite_bench.benchmarks")  # registers ours; imports no torch
+    importlib.import_module(
+        "suite_bench.benchmarks"
+    )  # registers ours; imports no torch
     return sorted(_registered)
 
 
@@ -295,5 +312,7 @@ def get(name: str) -> Benchmark:
 
 def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
+    )
     return f"no {kind} {name!r}; {hint}"

@@ -1,4 +1,4 @@
-"""Parts: a constructor call as data, so that an experiment is JSON and stays composable."""
+"""Parts: constructor calls as data, so that an experiment is JSON and composable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A specification that cannot be: an unknown name, a wrong type, a missing argument."""
+    """A specification that cannot be: a wrong name or type, a missing argument."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Ref:
 class Part:
     """A call with keyword arguments, not made yet.
 
-    Use it wherever a specification needs an object: an agent, an estimator, a wrapper. Parts
-    nest. Two parts are equal if their JSON is.
+    Use it wherever a specification needs an object: an agent, an estimator, a wrapper.
+    Parts nest. Two parts are equal if their JSON is.
 
     Args:
         call: ``"module:attribute"`` of what to call.
@@ -63,7 +63,7 @@ class Part:
 
 
 def frozen(value: Any) -> Any:
-    """An immutable copy of a JSON-able value: lists as tuples, dicts as read-only views.
+    """An immutable copy of a JSON-able value: tuples for lists, read-only dicts.
 
     Raises:
         ConfigError: If a value is not JSON, a ``Part`` or a ``Ref``.
@@ -73,18 +73,23 @@ def frozen(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(frozen(item) for item in value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"a setting must be finite to be written as JSON, got {value}")
+        raise ConfigError(
+            f"a setting must be finite to be written as JSON, got {value}"
+        )
     if value is None or isinstance(value, (bool, int, float, str, Part, Ref)):
         return value
     raise ConfigError(
-        f"a setting must be JSON, a Part or a Ref, got {type(value).__name__}: {value!r}"
+        f"a setting must be JSON, a Part or a Ref, got {type(value).__name__}: "
+        f"{value!r}"
     )
 
 
 def to_json(value: Any) -> Any:
     """A value as plain dicts, lists and scalars, dataclasses by their fields."""
     if dataclasses.is_dataclass(value):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -119,7 +124,8 @@ def resolve(name: str) -> Any:
     """The object named ``"module:attribute"``, imported.
 
     Raises:
-        ConfigError: If the name has another form, or there is no such module or attribute.
+        ConfigError: If the name has another form, or there is no such module or
+            attribute.
     """
     module_name, separator, attribute = name.partition(":")
     if not separator:
@@ -164,8 +170,9 @@ class Argument:
 def arguments(target: Callable[..., Any]) -> dict[str, Argument]:
     """Every argument a callable takes by name.
 
-    A class whose constructor passes ``**kwargs`` on is read together with its bases, so that
-    ``PPO(policy, env, *, advantage=None, **kwargs)`` shows all that Stable-Baselines3 takes.
+    A class whose constructor passes ``**kwargs`` on is read together with its bases, so
+    that ``PPO(policy, env, *, advantage=None, **kwargs)`` shows all that
+    Stable-Baselines3 takes.
     """
     found: dict[str, Argument] = {}
     for function in _constructors(target):
@@ -208,8 +215,8 @@ def bind(part: Part, available: Mapping[str, Any]) -> Callable[..., Any]:
         available: Names the builder can inject.
 
     Raises:
-        ConfigError: If the part names an argument that the callable does not take, or leaves
-            out one it needs.
+        ConfigError: If the part names an argument that the callable does not take, or
+            leaves out one it needs.
     """
     target = resolve(part.call)
     if not callable(target):
@@ -229,8 +236,9 @@ def bind(part: Part, available: Mapping[str, Any]) -> Callable[..., Any]:
 def build(part: Part, available: Mapping[str, Any], **own: Any) -> Any:
     """Make the call of a part, nested parts first.
 
-    What the builder has (an env factory, a seed, a device) is injected by parameter name:
-    wherever a callable takes an argument of that name and its part does not give it.
+    What the builder has (an env factory, a seed, a device) is injected by parameter
+    name: wherever a callable takes an argument of that name and its part does not give
+        it.
 
     Args:
         part: The part.
@@ -247,8 +255,13 @@ def build(part: Part, available: Mapping[str, Any], **own: Any) -> Any:
     target = bind(part, offered)
     accepted = arguments(target)
     kwargs = {name: value for name, value in offered.items() if name in accepted}
-    kwargs.update({name: _built(value, available) for name, value in part.kwargs.items()})
-    return target(**kwargs)
+    kwargs.update(
+        {name: _built(value, available) for name, value in part.kwargs.items()}
+    )
+    try:
+        return target(**kwargs)
+    except TypeError as reason:  # a value of a type that no annotation told
+        raise ConfigError(f"{part.call}: {reason}") from reason
 
 
 def check(value: Any, available: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Settings by dotted key: what ``--set agent.advantage.samples=5`` changes, type-checked."""
+"""Settings by dotted key, type-checked: ``--set agent.advantage.samples=5``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import re
 import types
 import typing
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from suite.parts import Argument, ConfigError, arguments, is_part, resolve, to_json, vector_entry_point
+from suite.parts import (
+    Argument,
+    ConfigError,
+    arguments,
+    is_part,
+    resolve,
+    to_json,
+    vector_entry_point,
+)
 
 _NOT_SETTABLE = ("name", "about", "metric", "scales", "reference")
-_FROM_THE_RUN = ("env", "make_env")  # injected: no JSON value can stand for them
+# Injected, or for the run to choose: no setting of an experiment.
+_FROM_THE_RUN = ("env", "make_env", "autoreset_mode", "num_threads", "render_mode")
 
 
 def parse(assignment: str) -> tuple[str, Any]:
@@ -39,47 +49,55 @@ def change(
     Args:
         document: Of ``Benchmark.to_json``.
         fields: What there is at the top.
-        key: Dotted. Parts are walked through (``agent.beta`` is ``agent.kwargs.beta``), a
-            number picks from a list, ``call`` is what a part calls.
+        key: Dotted. Parts are walked through (``agent.beta`` is ``agent.kwargs.beta``),
+            a number picks from a list, ``call`` is what a part calls.
         value: A JSON value.
 
     Raises:
-        ConfigError: If there is no such key (the message lists the valid ones) or the value
-            is of the wrong type.
+        ConfigError: If there is no such key (the message lists the valid ones) or the
+            value is of the wrong type.
     """
-    steps = [step for step in key.split(".") if step != "kwargs"] or [key]
-    node: Any = document
-    for depth, step in enumerate(steps):
-        where = ".".join(steps[:depth])
-        if not isinstance(node, (dict, list)):
-            raise ConfigError(f"no setting {key!r}: {where} is {json.dumps(node)}")
-        known = {k: v for k, v in fields.items() if k not in _NOT_SETTABLE}
-        if depth:
-            node, known = _opened(node, step)
-        if step not in known:
-            place = f"{where} has" if where else "a benchmark has"
-            names = ", ".join(sorted(known)) or "nothing to set"
-            raise ConfigError(f"no setting {key!r}; {place} {names}")
-        slot = int(step) if isinstance(node, list) else step
-        if depth < len(steps) - 1:
-            node = node[slot] if isinstance(node, list) else node.get(slot)
-            continue
-        hint = known[step].hint
-        if hint is Any:  # not annotated: the value there tells
-            hint = _type_of(node[slot] if isinstance(node, list) else node.get(slot))
-        require_type(value, hint, key)
-        node[slot] = float(value) if _is_int(value) and _wants_float(hint) else value
-
-
-def differences(base: Any, ours: Any, ignore: Iterable[str] = ()) -> dict[str, Any]:
-    """Our values where two documents differ, by dotted key, parts walked through."""
-    flat_base, flat_ours = _flat(base), _flat(ours)
-    return {
-        key: value
-        for key, value in flat_ours.items()
-        if key.partition(".")[0] not in ignore
-        and (key not in flat_base or flat_base[key] != value)
+    steps = _steps(key)
+    slots = {
+        name: _Slot(document, name, field.hint)
+        for name, field in fields.items()
+        if name not in _NOT_SETTABLE
     }
+    for depth, step in enumerate(steps[:-1]):
+        slots = _slots(_pick(slots, step, key, steps[:depth]).value)
+    slot = _pick(slots, steps[-1], key, steps[:-1])
+    hint = slot.hint
+    if hint is Any and slot.value is not None:  # not annotated: the value there tells
+        hint = type(slot.value)
+    require_type(value, hint, key)
+    slot.holder[slot.name] = float(value) if _wants_float(hint, value) else value
+
+
+def flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    """The settings of a document by dotted key, parts walked through."""
+    if isinstance(document, Mapping) and isinstance(document.get("kwargs"), Mapping):
+        own = {name: value for name, value in document.items() if name != "kwargs"}
+        document = {**own, **document["kwargs"]}
+    if not isinstance(document, Mapping) or not document:
+        return {prefix.rstrip("."): document}
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        found |= flat(value, f"{prefix}{name}.")
+    return found
+
+
+def overridden(
+    settings: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Flat settings with others on top; what a replaced part had is gone."""
+    result = dict(settings)
+    for path, value in changes.items():
+        key = ".".join(_steps(path))
+        inside = [name for name in result if name == key or name.startswith(f"{key}.")]
+        for name in inside:
+            del result[name]
+        result |= flat(to_json(value), f"{key}.")
+    return result
 
 
 def label(first: str, changes: Mapping[str, Any]) -> str:
@@ -131,34 +149,51 @@ def require_fields(owner: type, document: Any, what: str) -> None:
             raise ConfigError(f"{what} needs {name!r}")
 
 
-def _opened(node: Any, step: str) -> tuple[Any, dict[str, Argument]]:
-    """Where a step's value lives, and what can be set there."""
+def _steps(key: str) -> list[str]:
+    return [step for step in key.split(".") if step != "kwargs"] or [key]
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where a setting lives in a document, and its type if that is known."""
+
+    holder: Any
+    name: Any
+    hint: Any
+
+    @property
+    def value(self) -> Any:
+        is_list = isinstance(self.holder, list)
+        return self.holder[self.name] if is_list else self.holder.get(self.name)
+
+
+def _pick(slots: Mapping[str, _Slot], step: str, key: str, path: list[str]) -> _Slot:
+    if step in slots:
+        return slots[step]
+    names = f"has {', '.join(sorted(slots))}" if slots else "has nothing to set inside"
+    raise ConfigError(f"no setting {key!r}; {'.'.join(path) or 'a benchmark'} {names}")
+
+
+def _slots(node: Any) -> dict[str, _Slot]:
+    """What can be set inside a value."""
     if isinstance(node, list):
-        return node, {str(index): Argument(Any, True) for index in range(len(node))}
+        return {str(index): _Slot(node, index, Any) for index in range(len(node))}
+    if not isinstance(node, dict):
+        return {}
     if is_part(node):
-        known = {"call": Argument(str, True), **_taken(node["call"])}
-        return (node if step == "call" else node["kwargs"]), known
+        return {"call": _Slot(node, "call", str), **_taken(node["call"], node)}
     if set(node) == {"id", "num_envs", "kwargs"}:
-        own = {"id": Argument(str, True), "num_envs": Argument(int, True)}
-        known = {**_taken(vector_entry_point(node["id"])), **own}
-        return (node if step in own else node["kwargs"]), known
-    return node, {name: Argument(Any, True) for name in node}
+        own = {"id": _Slot(node, "id", str), "num_envs": _Slot(node, "num_envs", int)}
+        return {**_taken(vector_entry_point(node["id"]), node), **own}
+    return {name: _Slot(node, name, Any) for name in node}
 
 
-def _taken(call: str) -> dict[str, Argument]:
-    taken = arguments(resolve(call))
-    return {name: argument for name, argument in taken.items() if name not in _FROM_THE_RUN}
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(node, Mapping) and isinstance(node.get("kwargs"), Mapping):
-        node = {**{k: v for k, v in node.items() if k != "kwargs"}, **node["kwargs"]}
-    if not isinstance(node, Mapping) or not node:
-        return {prefix.rstrip("."): node}
-    flat: dict[str, Any] = {}
-    for name, child in node.items():
-        flat |= _flat(child, f"{prefix}{name}.")
-    return flat
+def _taken(call: str, node: dict[str, Any]) -> dict[str, _Slot]:
+    return {
+        name: _Slot(node["kwargs"], name, argument.hint)
+        for name, argument in arguments(resolve(call)).items()
+        if name not in _FROM_THE_RUN
+    }
 
 
 # ---------------------------------------------------------------------------- types
@@ -197,13 +232,9 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _type_of(value: Any) -> Any:
-    return Any if value is None else type(value)
-
-
-def _wants_float(hint: Any) -> bool:
+def _wants_float(hint: Any, value: Any) -> bool:
     options = typing.get_args(hint) or (hint,)
-    return float in options and int not in options
+    return _is_int(value) and float in options and int not in options
 
 
 def _spelled(hint: Any) -> str:
@@ -216,4 +247,4 @@ def _spelled(hint: Any) -> str:
         return "null"
     if hint in (int, float, bool, str):
         return hint.__name__
-    return f"an object such as {{\"call\": ...}} for {getattr(hint, '__name__', hint)}"
+    return f'an object such as {{"call": ...}} for {getattr(hint, "__name__", hint)}'

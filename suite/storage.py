@@ -1,7 +1,8 @@
-"""Directories on disk that are written whole and read verified."""
+"""Files on disk: directories written whole and read verified, JSON, growing tables."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -27,9 +28,9 @@ def write_directory(
 ) -> None:
     """Write a directory of files whole or not at all, with a manifest of hashes.
 
-    Use it for whatever must survive a crash or a bad disk: policies, checkpoints. The files
-    are written beside, flushed to the disk and renamed. A directory that is there already is
-    replaced: it stays until the new one is complete.
+    Use it for whatever must survive a crash or a bad disk: policies, checkpoints. The
+    files are written beside, flushed to the disk and renamed. A directory that is there
+    already is replaced: it stays until the new one is complete.
 
     Args:
         path: Where the directory shall be; its parent is made.
@@ -68,11 +69,11 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
         Content by file name, without the manifest.
 
     Raises:
-        IntegrityError: If a file was changed, is missing, was added, is not a plain file, or
-            if the manifest is missing or damaged; the message names the file.
+        IntegrityError: If a file was changed, is missing, was added, is not a plain
+            file, or if the manifest is missing or damaged; the message names the file.
     """
     path = Path(path)
-    entries = _read_manifest(path)["files"]
+    entries = _read_manifest(path).get("files", {})
     for entry in sorted(os.listdir(path)):
         if entry != MANIFEST and entry not in entries:
             raise IntegrityError(f"{path / entry} is not in {MANIFEST}; remove it")
@@ -80,15 +81,18 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
 
 
 def _manifest(files: Mapping[str, bytes], extra: Mapping[str, Any] | None) -> bytes:
-    entries = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in files.items()
-    }
-    return _render_manifest({"schema": SCHEMA, "files": entries, "extra": dict(extra or {})})
+    entries = {name: _entry(content) for name, content in files.items()}
+    return _render_manifest(
+        {"schema": SCHEMA, "files": entries, "extra": dict(extra or {})}
+    )
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _render_manifest(body: Mapping[str, Any]) -> bytes:
-    """The manifest's only byte form: it carries its own hash, so that it is covered too."""
+    """The manifest's only byte form; it carries its own hash, so it is covered too."""
     text = json.dumps(body, sort_keys=True)
     stored = {**body, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     return (json.dumps(stored, sort_keys=True, indent=1) + "\n").encode()
@@ -99,35 +103,42 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         raw = where.read_bytes()
     except OSError as reason:
-        raise IntegrityError(f"{where} is missing or unreadable ({reason.strerror})") from None
-    try:
-        body = json.loads(raw)
-        del body["sha256"]
-        intact = _render_manifest(body) == raw
-    except (ValueError, KeyError, TypeError, RecursionError):
-        intact = False
-    if not intact:
+        raise IntegrityError(
+            f"{where} is missing or unreadable ({reason.strerror})"
+        ) from None
+    body = _parsed_manifest(raw)
+    if body is None:
         raise IntegrityError(f"{where} is damaged: it does not match its own hash")
     if body.get("schema") != SCHEMA:
         raise IntegrityError(
             f"{where} has schema {body.get('schema')!r}, this version reads {SCHEMA}"
         )
-    for name in body["files"]:
+    for name in body.get("files", ()):
         if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
-            raise IntegrityError(f"{where} names {name!r}, which is not a plain file name")
+            raise IntegrityError(
+                f"{where} names {name!r}, which is not a plain file name"
+            )
     return body
+
+
+def _parsed_manifest(raw: bytes) -> dict[str, Any] | None:
+    try:
+        body = json.loads(raw)
+        del body["sha256"]
+        return body if _render_manifest(body) == raw else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path} is missing or not a plain file")
     content = path.read_bytes()
-    if len(content) != entry["bytes"]:
+    if dict(entry) != _entry(content):
         raise IntegrityError(
-            f"{path} is damaged: {len(content)} bytes instead of {entry['bytes']}"
+            f"{path} is damaged: its {len(content)} bytes are not those recorded in "
+            f"{MANIFEST}"
         )
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise IntegrityError(f"{path} is damaged: its SHA-256 is not the recorded one")
     return content
 
 
@@ -155,3 +166,69 @@ def _replace_directory(source: Path, target: Path) -> None:
     target.rename(aside)
     source.rename(target)
     shutil.rmtree(aside)
+
+
+# --------------------------------------------------------------------- single files
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON file whole or not at all; one that is there is replaced.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    beside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    _write_synced(beside, (json.dumps(document, indent=2) + "\n").encode())
+    beside.replace(path)
+    _sync(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """The document in a JSON file.
+
+    Raises:
+        IntegrityError: If it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as reason:
+        raise IntegrityError(f"{path} is not JSON: {reason}") from None
+
+
+class Table:
+    """A CSV file that is complete after every row; a new column rewrites it.
+
+    Args:
+        path: Of the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.columns: list[str] = []
+        self._rows: list[Mapping[str, Any]] = []
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row to the disk."""
+        self._rows.append(row)
+        new = [name for name in row if name not in self.columns]
+        self.columns += new
+        rows = self._rows if new else [row]
+        with self.path.open("w" if new else "a", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[dict[str, float]]:
+    """The rows of a ``Table``; cells without a value are left out.
+
+    Raises:
+        IntegrityError: If a cell is no number.
+    """
+    try:
+        with path.open(newline="") as file:
+            return [
+                {name: float(cell) for name, cell in row.items() if cell}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError, csv.Error) as reason:
+        raise IntegrityError(f"{path} is damaged: {reason}") from None

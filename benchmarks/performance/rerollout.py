@@ -142,7 +142,9 @@ class Subproc:
 
 def single_rate(env: gym.Env, steps: int) -> float:
     """Control steps a second of one environment under recorded random actions."""
-    actions = np.random.default_rng(0).uniform(-1, 1, (steps, *(env.action_space.shape or ())))
+    actions = np.random.default_rng(0).uniform(
+        -1, 1, (steps, *(env.action_space.shape or ()))
+    )
     env.reset(seed=0)
     started = time.perf_counter()
     for action in actions:
@@ -152,7 +154,9 @@ def single_rate(env: gym.Env, steps: int) -> float:
     return steps / (time.perf_counter() - started)
 
 
-def median_rates(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def median_rates(
+    contenders: dict[str, Callable[[], float]], rounds: int
+) -> dict[str, float]:
     """Median rate of each, measured in turns so that a drifting machine hits all alike."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
@@ -185,7 +189,10 @@ def single(rounds: int) -> dict[str, float]:
 
     ours, theirs = HalfCheetahEnv(), gym.make("HalfCheetah-v5").unwrapped
     return median_rates(
-        {"ours": lambda: single_rate(ours, 3000), "gymnasium": lambda: single_rate(theirs, 3000)},
+        {
+            "ours": lambda: single_rate(ours, 3000),
+            "gymnasium": lambda: single_rate(theirs, 3000),
+        },
         rounds,
     )
 
@@ -213,16 +220,29 @@ def main() -> None:
         for name, targets in TARGETS.items():
             above, below = name.split("/")
             if above in rates and below in rates:
-                _report(result, f"{name} @{threads}", rates[above] / rates[below], targets[threads - 1])
+                _report(
+                    result,
+                    f"{name} @{threads}",
+                    rates[above] / rates[below],
+                    targets[threads - 1],
+                )
     rates = single(args.rounds)
     result["rates"]["single"] = {k: round(v) for k, v in rates.items()}
-    _report(result, "single/gymnasium", rates["ours"] / rates["gymnasium"], SINGLE_TARGET)
+    _report(
+        result, "single/gymnasium", rates["ours"] / rates["gymnasium"], SINGLE_TARGET
+    )
     print(json.dumps(result))
 
 
-def _report(result: dict[str, Any], name: str, ratio: float, target: float | None) -> None:
+def _report(
+    result: dict[str, Any], name: str, ratio: float, target: float | None
+) -> None:
     result["ratios"][name] = round(ratio, 3)
-    verdict = "" if target is None else f"  target {target}  {'ok' if ratio >= target else 'MISSED'}"
+    verdict = (
+        ""
+        if target is None
+        else f"  target {target}  {'ok' if ratio >= target else 'MISSED'}"
+    )
     print(f"{name:22s} {ratio:7.3f}{verdict}")
 
 

@@ -13,7 +13,7 @@ from suite.arrays import Snapshot
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a policy did in N environments for T steps; rewards as the environment gave them.
+    """What a policy did in N environments for T steps, with raw rewards.
 
     Attributes:
         obs: (T, N, O) observations acted on.
@@ -22,8 +22,8 @@ class Rollout:
         terminated: (T, N) bool, the episode ended in the task's own sense.
         truncated: (T, N) bool, the episode was cut by a time limit.
         values: (T, N) the critic's value of ``obs``.
-        final_values: (T, N) the critic's value of the observation a row ends on: where an
-            episode ended, and on the rollout's last step; 0 elsewhere.
+        final_values: (T, N) the critic's value of the observation a row ends on: where
+            an episode ended, and on the rollout's last step; 0 elsewhere.
         log_probs: (T, N) of the sampled actions.
         snapshots: T snapshots of all rows before each step, or None if not asked for.
     """
@@ -70,10 +70,11 @@ class Advantage(Protocol):
 class GAE:
     """Generalised advantage estimation; use it when a critic is trained along.
 
-    With ``bootstrap_on_success`` an episode that ends in success is continued by the value
-    of its last observation, as ManiSkill's baseline does: without it a dense reward makes
-    ending early a loss and the policy hovers. With a sparse reward leave it off: the value
-    after success is 0 and the fixed point is then the Monte Carlo return.
+    With ``bootstrap_on_success`` an episode that ends in success is continued by the
+    value of its last observation, as ManiSkill's baseline does: without it a dense
+    reward makes ending early a loss and the policy hovers. With a sparse reward leave
+    it off: the value after success is 0 and the fixed point is then the Monte Carlo
+    return.
 
     Args:
         gamma: Discount.
@@ -109,8 +110,8 @@ class GAE:
 class MonteCarlo(GAE):
     """Discounted return minus the critic's value: GAE with lam = 1.
 
-    Use it where the critic is poor and episodes are short. An episode cut by the time limit
-    or by the rollout's end is still continued by the critic.
+    Use it where the critic is poor and episodes are short. An episode cut by the time
+    limit or by the rollout's end is still continued by the critic.
 
     Args:
         gamma: Discount.

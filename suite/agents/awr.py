@@ -30,10 +30,11 @@ def awr_weights(
 class AWR(PPO):
     """Regression of the policy onto its own actions, weighted by exp(advantage / beta).
 
-    Use it where many epochs on one batch are wanted: no importance ratio drifts, so hundreds
-    of epochs are stable where PPO needs a few. The loss is
-    ``-mean(min(exp(A / beta), max_weight) * log pi(a | s))`` with A normalised over the whole
-    batch and a the sampled, unclipped action; a critic is trained only if ``vf_coef > 0``.
+    Use it where many epochs on one batch are wanted: no importance ratio drifts, so
+    hundreds of epochs are stable where PPO needs a few. The loss is
+    ``-mean(min(exp(A / beta), max_weight) * log pi(a | s))`` with A normalised over the
+    whole batch and a the sampled, unclipped action; a critic is trained only if
+    ``vf_coef > 0``.
 
     Args:
         policy: As in SB3.
@@ -46,8 +47,9 @@ class AWR(PPO):
     Raises:
         ValueError: If beta or max_weight are not positive.
 
-    Source: Peng et al. 2019, eq. 4 and section 4, arXiv:1910.00177. Departures: advantages
-    may come from any estimator; data is the current batch only, without replay.
+    Source: Peng et al. 2019, eq. 4 and section 4, arXiv:1910.00177. Departures:
+    advantages may come from any estimator; data is the current batch only, without
+    replay.
     """
 
     def __init__(
@@ -73,8 +75,8 @@ class AWR(PPO):
         buffer = self.rollout_buffer
         mean, std = 0.0, 1.0
         if self.normalize_advantage:
-            # Over the whole batch and once: per-minibatch normalisation, as in SB3's PPO,
-            # would give one action a different weight in every epoch.
+            # Over the whole batch and once: per-minibatch normalisation, as in SB3's
+            # PPO, would give one action a different weight in every epoch.
             mean, std = float(buffer.advantages.mean()), float(buffer.advantages.std())
         losses: list[float] = []
         for _ in range(self.n_epochs):
@@ -87,7 +89,8 @@ class AWR(PPO):
         self._n_updates += self.n_epochs
         if not np.isfinite(losses).all():
             raise FloatingPointError(
-                "AWR's loss became NaN or infinite; lower the learning rate or max_weight"
+                "AWR's loss became NaN or infinite; lower the learning rate or "
+                "max_weight"
             )
         self._record_update(buffer.advantages, mean, std, losses)
 

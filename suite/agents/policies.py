@@ -24,7 +24,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.ppo import PPO
-from suite.runs import IntegrityError, read_directory, write_directory
+from suite.storage import IntegrityError, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
@@ -108,8 +108,8 @@ def _architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
 def _built(architecture: dict[str, Any]) -> ActorCriticPolicy:
     low = np.array(architecture["action_low"], np.float32)
     high = np.array(architecture["action_high"], np.float32)
-    # Building draws initial weights; loading a file must not move the global generator that
-    # the training beside it uses.
+    # Building draws initial weights; loading a file must not move the global generator
+    # that the training beside it uses.
     with torch.random.fork_rng(devices=[]):
         return ActorCriticPolicy(
             gym.spaces.Box(-np.inf, np.inf, (architecture["obs_size"],), np.float32),
@@ -136,8 +136,9 @@ def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     for name, tensor in actor.items():
         if name not in own or own[name].shape != tensor.shape:
             raise ValueError(
-                f"the start policy does not fit: {name} has shape {tuple(tensor.shape)}, "
-                f"the agent's {tuple(own[name].shape) if name in own else 'has none'}; "
+                f"the start policy does not fit: {name} has shape "
+                f"{tuple(tensor.shape)}, the agent's "
+                f"{tuple(own[name].shape) if name in own else 'has none'}; "
                 "give the agent the same net_arch"
             )
     target.load_state_dict({**own, **actor})
@@ -182,8 +183,8 @@ def sample_actions(
 def draw(distribution: Distribution, generator: torch.Generator) -> torch.Tensor:
     """A sample from an SB3 distribution with a generator of one's own."""
     raise TypeError(
-        f"{type(distribution).__name__} cannot be sampled with an own generator; use a policy "
-        "with a Gaussian or categorical distribution"
+        f"{type(distribution).__name__} cannot be sampled with an own generator; use "
+        "a policy with a Gaussian or categorical distribution"
     )
 
 
@@ -216,7 +217,8 @@ def _(
 class Frozen(PPO):
     """An agent that does not learn: the control arm of a finetuning experiment.
 
-    Use it to see what a start policy scores as it is, or with another exploration noise.
+    Use it to see what a start policy scores as it is, or with another exploration
+    noise.
 
     Args:
         policy: As in SB3.

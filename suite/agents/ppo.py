@@ -23,15 +23,15 @@ from suite.arrays import Restorable
 class PPO(sb3.PPO):
     """Stable-Baselines3's PPO with a pluggable advantage estimator.
 
-    Use it wherever SB3's PPO is used; with ``advantage=None`` it estimates what SB3 does.
-    Only the collection of rollouts differs: raw rewards are kept, truncation is bootstrapped
-    by the estimator instead of being folded into the reward.
+    Use it wherever SB3's PPO is used; with ``advantage=None`` it estimates what SB3
+    does. Only the collection of rollouts differs: raw rewards are kept, truncation is
+    bootstrapped by the estimator instead of being folded into the reward.
 
     Args:
         policy: As in SB3.
-        env: An SB3 or Gymnasium environment, or one of our vector environments in same-step
-            autoreset mode.
-        advantage: The estimator; GAE with the agent's ``gamma`` and ``gae_lambda`` if None.
+        env: An SB3 or Gymnasium environment, or one of our vector environments in
+            same-step autoreset mode.
+        advantage: The estimator; None is GAE with ``gamma`` and ``gae_lambda``.
         **kwargs: SB3's own. Its ``target_kl`` stops at 1.5 times the value given.
 
     Raises:
@@ -53,8 +53,9 @@ class PPO(sb3.PPO):
         self.sim_steps = 0  # every simulator step, the estimator's included
         if self.advantage.needs_snapshots and not isinstance(self.env, Restorable):
             raise ValueError(
-                f"{type(self.advantage).__name__} needs snapshots; give a restorable vector "
-                f"environment such as gym.make_vec('PickCube-v0', ...), got {self.env!r}"
+                f"{type(self.advantage).__name__} needs snapshots; give a restorable "
+                "vector environment such as gym.make_vec('PickCube-v0', ...), got "
+                f"{self.env!r}"
             )
 
     def _excluded_save_params(self) -> list[str]:
@@ -62,9 +63,10 @@ class PPO(sb3.PPO):
         return [*super()._excluded_save_params(), "advantage"]
 
     def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
-        """Collect and update until ``total_timesteps``; yields each iteration's metrics.
+        """Collect and update until ``total_timesteps``; yields what was logged.
 
-        Use it to own the loop: evaluate, log or stop between iterations. ``learn`` is SB3's.
+        Use it to own the loop: evaluate, log or stop between iterations. ``learn`` is
+        SB3's.
         """
         total_timesteps, callback = self._setup_learn(total_timesteps, None)
         assert self.env is not None
@@ -145,7 +147,8 @@ class PPO(sb3.PPO):
                     log_probs.cpu().numpy(),
                 )
             )
-            self._last_obs, self._last_episode_starts = next_obs, dones
+            self._last_obs = np.asarray(next_obs)
+            self._last_episode_starts = dones
         (
             obs,
             actions,
@@ -183,7 +186,7 @@ class PPO(sb3.PPO):
         infos: list[dict[str, Any]],
         last: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """terminated (N,), truncated (N,), and the value of what ended rows ended on (N,)."""
+        """What ended rows ended with: terminated, truncated, value; each (N,)."""
         truncated = np.zeros(len(dones), bool)
         final_obs = next_obs.copy()
         for row in np.flatnonzero(dones).tolist():
@@ -224,8 +227,8 @@ class PPO(sb3.PPO):
         advantages = estimate.advantages
         if not np.isfinite(advantages).all():
             raise FloatingPointError(
-                f"{type(self.advantage).__name__} gave NaN or infinite advantages; check the "
-                "rewards and the critic"
+                f"{type(self.advantage).__name__} gave NaN or infinite advantages; "
+                "check the rewards and the critic"
             )
         values = {
             "advantage/mean": float(advantages.mean()),

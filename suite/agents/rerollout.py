@@ -45,11 +45,12 @@ class _Jobs:
 class ReRollout:
     """Advantages by Monte Carlo from restored states; no critic is needed.
 
-    Use it where the simulator can be restored and a policy worth following exists. For every
-    state of the rollout, Q is the mean discounted return of K re-rollouts that take the
-    recorded action and then follow ``policy``, V that of K further, independent ones that
-    follow it from the start; A = Q - V. Each re-rollout keeps the remaining time limit and
-    stops at its episode's end or where gamma^h falls below ``tolerance``.
+    Use it where the simulator can be restored and a policy worth following exists. For
+    every state of the rollout, Q is the mean discounted return of K re-rollouts that
+    take the recorded action and then follow ``policy``, V that of K further,
+    independent ones that follow it from the start; A = Q - V. Each re-rollout keeps the
+    remaining time limit and stops at its episode's end or where gamma^h falls below
+    ``tolerance``.
 
     Args:
         make_env: ``make_env(n)`` gives a restorable vector environment of n rows in
@@ -57,8 +58,8 @@ class ReRollout:
         policy: The policy to follow; None is the policy being trained.
         samples: K, for Q and for V each.
         gamma: Discount.
-        tolerance: Steps discounted by less than this are not simulated; what is left out of
-            a return is below ``tolerance`` times the largest later return.
+        tolerance: Steps discounted by less than this are not simulated; what is left
+            out of a return is below ``tolerance`` times the largest later return.
         threads: Environments stepped side by side. Results do not depend on it.
         seed: Seed of the actions' noise and of the environments' own.
 
@@ -82,8 +83,8 @@ class ReRollout:
     ):
         if samples < 1 or not 0 < gamma <= 1 or not 0 <= tolerance < 1:
             raise ValueError(
-                "ReRollout needs samples >= 1, gamma in (0, 1] and tolerance in [0, 1), got "
-                f"{samples}, {gamma} and {tolerance}"
+                "ReRollout needs samples >= 1, gamma in (0, 1] and tolerance in "
+                f"[0, 1), got {samples}, {gamma} and {tolerance}"
             )
         self.policy, self.samples, self.gamma = policy, samples, gamma
         self.horizon = discount_horizon(gamma, tolerance)
@@ -151,7 +152,8 @@ class ReRollout:
             finally:
                 self._envs.put(env)
 
-        # Threads, not processes: physics and matrix products release the interpreter lock.
+        # Threads, not processes: physics and matrix products release the interpreter
+        # lock.
         with ThreadPoolExecutor(self.threads) as pool:
             results = list(pool.map(shard, range(len(starts))))
         return np.concatenate([r for r, _ in results]), sum(
@@ -165,7 +167,8 @@ class ReRollout:
             env = self._make_env(SLOTS)
             if not isinstance(env, Restorable):
                 raise TypeError(
-                    f"ReRollout needs an environment with snapshot and restore, got {env!r}"
+                    "ReRollout needs an environment with snapshot and restore, "
+                    f"got {env!r}"
                 )
             self._envs.put(env)
         self._is_open = True

@@ -30,8 +30,8 @@ class SnapshotVecEnv(VecEnv):
         name = getattr(mode, "name", str(mode)).lower()
         if name != "same_step":
             raise ValueError(
-                "SnapshotVecEnv needs autoreset_mode='same_step' (SB3 resets a finished row "
-                f"within the step), got {name!r}; pass it to gym.make_vec"
+                "SnapshotVecEnv needs autoreset_mode='same_step' (SB3 resets a "
+                f"finished row within the step), got {name!r}; pass it to gym.make_vec"
             )
         self.env = env
         self.render_mode = env.render_mode
@@ -53,7 +53,7 @@ class SnapshotVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> Any:
-        """Step; finished rows carry ``terminal_observation`` and ``episode`` in their info."""
+        """Step; a finished row's info has ``terminal_observation`` and ``episode``."""
         assert self._actions is not None
         obs, rewards, terminated, truncated, info = self.env.step(self._actions)
         dones = terminated | truncated

@@ -1,9 +1,9 @@
 """Where a Panda's hand is, from its joint angles.
 
-MuJoCo's own body poses lag one substep behind a step, and recomputing them there costs ten
-times what this does. Each formula is written once and takes either Python floats, the
-fastest numbers there are for one row, or arrays with a last axis of rows; both give the
-same bits, because every operation is the IEEE one.
+MuJoCo's own body poses lag one substep behind a step, and recomputing them there costs
+ten times what this does. Each formula is written once and takes either Python floats,
+the fastest numbers there are for one row, or arrays with a last axis of rows; both give
+the same bits, because every operation is IEEE's.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class ArmKinematics:
     The constants are read from the compiled model.
 
     Args:
-        model: A model with bodies ``link0`` to ``link7`` and ``hand`` and a site ``tcp``,
-            laid out as Franka's: each link turned a quarter, or not, about the x axis of
-            the one before, the hand turned about z.
+        model: A model with bodies ``link0`` to ``link7`` and ``hand`` and a site
+            ``tcp``, laid out as Franka's: each link turned a quarter, or not, about the
+            x axis of the one before, the hand turned about z.
 
     Raises:
         ValueError: If the links are laid out otherwise.
@@ -56,15 +56,17 @@ class ArmKinematics:
         """
         if isinstance(sines, np.ndarray):
             return self._along(_AXES, sines, cosines)
-        # No formula mixes world coordinates, so floats are done one coordinate at a time.
-        coordinates = (self._along(axes, sines, cosines) for axes in _AXES[..., 0].T.tolist())
+        # No formula mixes world coordinates, so floats go one coordinate at a time.
+        coordinates = (
+            self._along(axes, sines, cosines) for axes in _AXES[..., 0].T.tolist()
+        )
         position, x, y, z = zip(*coordinates, strict=True)
         return position, x, y, z
 
     def _along(
         self, axes: Iterable[Any], sines: Sequence[Any], cosines: Sequence[Any]
     ) -> tuple[Any, Any, Any, Any]:
-        """Walk from the base to the tool; position and axes, or one coordinate of them."""
+        """Walk from base to tool; position and axes, or one coordinate of them."""
         x, y, z = axes
         position: Any = 0.0
         for offset, turn, sine, cosine in zip(
@@ -99,7 +101,7 @@ def _matrix(quat: np.ndarray) -> np.ndarray:
 
 
 def _turn_about_x(quat: np.ndarray) -> tuple[float, float, float] | None:
-    """Factors that make a link's x, y, z of the x, z, y before; None where they stay."""
+    """Factors that make a link's x, y, z of x, z, y before; None where they stay."""
     matrix = _matrix(quat)
     if (matrix == np.eye(3)).all():
         return None
@@ -114,8 +116,8 @@ def _turn_about_x(quat: np.ndarray) -> tuple[float, float, float] | None:
 def quaternion(axes: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
     """The unit quaternion wxyz, with x >= 0, of a rotation given by its columns.
 
-    The gripper mostly points down, where w is about 0 and its sign would flip at random;
-    the sign is fixed by x instead.
+    The gripper mostly points down, where w is about 0 and its sign would flip at
+    random; the sign is fixed by x instead.
 
     Args:
         axes: x, y and z axis, each 3 floats or (3, N).
@@ -124,7 +126,7 @@ def quaternion(axes: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
         Four floats, or four (N,).
     """
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = axes
-    # Four times the products of q's components with each other; row k is 4 q_k (w, x, y, z).
+    # Four times the products of q's components; row k is 4 q_k (w, x, y, z).
     squares = 1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz
     wx, wy, wz = yz - zy, zx - xz, xy - yx
     xy4, xz4, yz4 = xy + yx, xz + zx, yz + zy
@@ -139,7 +141,13 @@ def quaternion(axes: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
     )
     length = sqrt(w * w + x * x + y * y + z * z)
     w, x, y, z = w / length, x / length, y / length, z / length
-    sign = np.where(x < 0, -1.0, 1.0) if isinstance(x, np.ndarray) else -1.0 if x < 0 else 1.0
+    sign = (
+        np.where(x < 0, -1.0, 1.0)
+        if isinstance(x, np.ndarray)
+        else -1.0
+        if x < 0
+        else 1.0
+    )
     return w * sign, x * sign, y * sign, z * sign
 
 
@@ -152,5 +160,5 @@ def _largest(squares: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...]) -> Any
 
 
 def sqrt(value: Any) -> Any:
-    """The square root of a float or an array; both are rounded correctly, so they agree."""
+    """The square root of a float or an array; IEEE rounds both alike."""
     return np.sqrt(value) if isinstance(value, np.ndarray) else math.sqrt(value)

@@ -12,13 +12,17 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
+from suite.envs.arguments import require_known
 from suite.envs.batch import BatchEnv
 from suite.envs.panda import ArmKinematics, quaternion, sqrt
 from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
 from suite.envs.single import SingleEnv
 
 # The named state vector (..., 42); the observation is the same vector in float32.
-QPOS, QVEL = slice(0, 9), slice(9, 18)  # 7 arm joints (rad), 2 fingers (m); and per second
+QPOS, QVEL = (
+    slice(0, 9),
+    slice(9, 18),
+)  # 7 arm joints (rad), 2 fingers (m); and per second
 ARM_QVEL = slice(9, 16)
 IS_GRASPED, HAND = 18, slice(18, 26)
 TCP_POSE = slice(19, 26)  # tool centre point, world xyz (m) and wxyz, x component >= 0
@@ -27,7 +31,9 @@ OBJ_POSE = slice(29, 36)  # cube, world xyz (m) and wxyz
 TCP_TO_OBJ, OBJ_TO_GOAL = slice(36, 39), slice(39, 42)
 STATE_SIZE = 42
 
-ARM_REST = np.array([0, np.pi / 8, 0, -5 * np.pi / 8, 0, 3 * np.pi / 4, np.pi / 4])  # rad
+ARM_REST = np.array(
+    [0, np.pi / 8, 0, -5 * np.pi / 8, 0, 3 * np.pi / 4, np.pi / 4]
+)  # rad
 ARM_NOISE = 0.02  # rad, standard deviation of the arm's start
 FINGER_OPEN = 0.04  # m
 ARM_DELTA = 0.1  # rad of joint target for an action of 1
@@ -38,7 +44,9 @@ GOAL_HEIGHT = 0.3  # m, range of goal heights above the resting cube
 GOAL_RADIUS = 0.025  # m, success distance
 STATIC_SPEED = 0.2  # rad/s, every arm joint slower than this counts as still
 GRASP_FORCE = 0.5  # N on each finger
-GRASP_COSINE = float(np.cos(np.deg2rad(85)))  # force within 85 degrees of the opening direction
+GRASP_COSINE = float(
+    np.cos(np.deg2rad(85))
+)  # force within 85 degrees of the opening direction
 SUBSTEPS = 5  # of 10 ms: control at 20 Hz
 MAX_EPISODE_STEPS = 50
 FEW_ROWS = 4  # up to here Python floats are faster than arrays
@@ -62,7 +70,7 @@ def success(state: Any) -> Any:
 
 
 def normalized_dense_reward(state: Any, action: Any, next_state: Any) -> Any:
-    """ManiSkill's staged reward over 5: reach, grasp, carry, hold still; 1 at success."""
+    """ManiSkill's staged reward / 5: reach, grasp, carry, hold still; 1 at success."""
     xp = namespace(next_state)
     grasped = next_state[..., IS_GRASPED]
     distance = norm(next_state[..., OBJ_TO_GOAL])
@@ -103,7 +111,7 @@ class PickCube:
     """The task: spaces and pure functions of the named state.
 
     Args:
-        reward: ``(state, action, next_state) -> reward``, one of ``REWARDS`` or your own.
+        reward: ``(state, action, next_state) -> reward``, from ``REWARDS`` or your own.
     """
 
     reward: Callable[[Any, Any, Any], Any] = normalized_dense_reward
@@ -127,7 +135,7 @@ def scene_model(with_visuals: bool) -> mujoco.MjModel:
         for geom in list(spec.geoms):
             if geom.contype == 0 and geom.conaffinity == 0:
                 spec.delete(geom)
-        spec.delete(spec.site("goal"))
+        spec.delete(spec.body("goal"))
     return spec.compile()
 
 
@@ -139,12 +147,12 @@ class PickCubeSimulation(MujocoSimulation):
         num_threads: Threads of the pool.
     """
 
-    GOAL, GRIP = slice(0, 3), slice(3, 11)  # in `extra`; grip = found, force xyz per pad
+    GOAL, GRIP = slice(0, 3), slice(3, 9)  # in `extra`; grip = N on the cube, each pad
 
     def __init__(self, num_rows: int, num_threads: int = 1):
         model = scene_model(with_visuals=False)
         super().__init__(
-            model, num_rows, substeps=SUBSTEPS, num_extra=11, num_threads=num_threads
+            model, num_rows, substeps=SUBSTEPS, num_extra=9, num_threads=num_threads
         )
         self._sensordata = self.batch.bind("sensordata")
         self._kinematics = ArmKinematics(model)
@@ -169,7 +177,7 @@ class PickCubeSimulation(MujocoSimulation):
         self.extra[ids, 2] = CUBE_HALF + GOAL_HEIGHT * uniform[:, 5]
 
     def control(self, ids: Ids, action: np.ndarray) -> np.ndarray:
-        """Arm targets from the measured angles; one absolute target for both fingers."""
+        """Arm targets from the measured angles; one absolute target for the fingers."""
         measured = self.qpos[slice(None) if ids is None else ids, :7]
         target = np.empty((len(action), 10))
         target[:, :7] = measured + ARM_DELTA * action[:, :7]
@@ -182,7 +190,7 @@ class PickCubeSimulation(MujocoSimulation):
         """Advance, and keep the last substep's contact forces, as ManiSkill does."""
         unstable = super().step(ids, action)
         rows = slice(None) if ids is None else ids
-        self.extra[rows, self.GRIP] = self._sensordata[rows]
+        self.extra[rows, self.GRIP] = net_normal_forces(self._sensordata[rows])
         return unstable
 
     def named_state(self, ids: Ids) -> np.ndarray:
@@ -200,33 +208,53 @@ class PickCubeSimulation(MujocoSimulation):
         np.subtract(state[:, GOAL_POS], cube, out=state[:, OBJ_TO_GOAL])
         return state
 
-    def _hand(self, arm_qpos: np.ndarray, grip: np.ndarray) -> Any:
+    def _hand(self, arm_qpos: np.ndarray, grip: np.ndarray) -> np.ndarray:
         """is_grasped, tool position and tool quaternion, (n, 8)."""
         angles = np.ascontiguousarray(arm_qpos.T)
         sines, cosines = np.sin(angles), np.cos(angles)
         if len(arm_qpos) > FEW_ROWS:
             return np.array(self._hand_columns(sines, cosines, grip.T)).T
-        rows = sines.T.tolist(), cosines.T.tolist(), grip.tolist()
-        return [self._hand_columns(*row) for row in zip(*rows, strict=True)]
+        rows = zip(sines.T.tolist(), cosines.T.tolist(), grip.tolist(), strict=True)
+        return np.reshape([self._hand_columns(*row) for row in rows], (-1, 8))
 
     def _hand_columns(self, sines: Any, cosines: Any, grip: Any) -> tuple[Any, ...]:
         position, *axes = self._kinematics(sines, cosines)
         return is_grasped(grip, axes[1]), *position, *quaternion(axes)
 
 
+def net_normal_forces(sensordata: np.ndarray) -> np.ndarray:
+    """What each pad pushes the cube with, world xyz in N, (n, 6).
+
+    Friction is left out because it is in ManiSkill: PhysX reports a contact's normal
+    impulse only (SAPIEN issue 281). With friction, fingers that press on the cube's top
+    while they close would count as grasping, and PPO stays there: measured, 95 updates
+    without a lift.
+
+    Args:
+        sensordata: (n, 96), for each pad and each of 8 contacts: force xyz in the
+            contact's frame (normal first), normal from pad to cube; zeros where there
+            is no contact.
+    """
+    contacts = sensordata.reshape(-1, 2, 8, 6)
+    pushes = contacts[..., :1] * contacts[..., 3:]
+    # Accumulated, since the order of a sum may depend on the number of rows.
+    return np.add.accumulate(pushes, axis=2)[:, :, -1].reshape(-1, 6)
+
+
 def is_grasped(grip: Any, opening: Any) -> Any:
     """Both fingers press on the cube, roughly along the direction they open in.
 
     Args:
-        grip: For each pad the contacts found and the world force (N) on the cube: 8
-            floats, or (8, N).
+        grip: What the left, then the right pad pushes the cube with, world xyz in N: 6
+            floats, or (6, N).
         opening: World direction in which the left finger opens: 3 floats, or (3, N).
 
     Returns:
         One bool, or (N,).
     """
     grasped: Any = True
-    for first, sign in ((1, -1.0), (5, 1.0)):  # the sensor's force is on the cube: negate
+    # The forces are on the cube, and the right finger opens the other way: left -1.
+    for first, sign in ((0, -1.0), (3, 1.0)):
         fx, fy, fz = grip[first], grip[first + 1], grip[first + 2]
         force = sqrt(fx * fx + fy * fy + fz * fz)
         along = sign * (fx * opening[0] + fy * opening[1] + fz * opening[2])
@@ -257,8 +285,7 @@ class PickCubeVectorEnv(BatchEnv):
         num_threads: int = 1,
         render_mode: str | None = None,
     ):
-        if reward_mode not in REWARDS:
-            raise ValueError(f"reward_mode must be one of {list(REWARDS)}, got {reward_mode!r}")
+        require_known("reward_mode", reward_mode, tuple(REWARDS))
         self._kwargs = {
             "num_envs": num_envs,
             "reward_mode": reward_mode,
@@ -284,25 +311,27 @@ class PickCubeVectorEnv(BatchEnv):
         model = scene_model(with_visuals=True)
         data = mujoco.MjData(model)
         data.qpos[:] = simulation.qpos[row]
-        model.site("goal").pos[:] = simulation.extra[row, simulation.GOAL]
+        data.mocap_pos[0] = simulation.extra[row, simulation.GOAL]
         mujoco.mj_forward(model, data)
         return model, data
 
 
 class PickCubeEnv(SingleEnv):
-    """Pick up a cube with a Panda arm and hold it still at a goal (ManiSkill PickCube-v1).
+    """Pick up a cube with a Panda arm and hold it still at a goal.
 
-    Task: grasp a 4 cm cube on a table and bring it to a goal up to 0.3 m above, at rest.
-    Observation: float32 (42,): joint angles 0-8 (rad, m), their velocities 9-17, is_grasped
-        18, tool pose 19-25, goal 26-28, cube pose 29-35, tool to cube 36-38, cube to goal
-        39-41 (m; quaternions wxyz).
-    Action: Box(-1, 1, (8,)): seven joint target changes of up to 0.1 rad from the measured
-        angle, one finger target from -0.01 m (squeeze) to 0.04 m (open); 20 Hz.
+    Task: grasp a 4 cm cube on a table and bring it to a goal up to 0.3 m above, at
+        rest; ManiSkill's PickCube-v1.
+    Observation: float32 (42,): joint positions 0-8 (rad, m), their velocities 9-17,
+        is_grasped 18, tool pose 19-25, goal 26-28, cube pose 29-35, tool to cube 36-38,
+        cube to goal 39-41 (m; quaternions wxyz).
+    Action: Box(-1, 1, (8,)): seven joint target changes of up to 0.1 rad from the
+        measured angle, one finger target from -0.01 m (squeeze) to 0.04 m (open);
+        20 Hz.
     Reward: ``"normalized_dense"`` (reach, grasp, carry, hold still; 1 at success) or
         ``"sparse"`` (1 at success).
     Success: cube within 25 mm of the goal, every arm joint below 0.2 rad/s.
-    Randomisation: arm angles N(0, 0.02 rad) about rest; cube and goal xy in a 0.2 m square,
-        cube yaw, goal height 0.02-0.32 m.
+    Randomisation: arm angles N(0, 0.02 rad) about rest; cube and goal xy in a 0.2 m
+        square, cube yaw, goal height 0.02-0.32 m.
     Episode end: terminated at success, truncated after 50 steps.
     Source and deviations: docs/envs/pickcube.md.
 

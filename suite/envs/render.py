@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
+import os
+import sys
+import weakref
 from typing import Any, Protocol
 
 import mujoco
@@ -9,6 +14,8 @@ import numpy as np
 
 WIDTH, HEIGHT = 640, 480
 CAMERA = "front"
+MAX_GEOMS = 1000
+_open_renderers: weakref.WeakSet[PictureRenderer] = weakref.WeakSet()
 
 
 class SceneRenderer(Protocol):
@@ -28,11 +35,28 @@ def renderer(render_mode: str) -> SceneRenderer:
     return {"rgb_array": PictureRenderer, "human": WindowRenderer}[render_mode]()
 
 
+def opengl_module() -> str:
+    """The module of MuJoCo that opens an off-screen OpenGL context here.
+
+    ``mujoco.Renderer`` decides by MUJOCO_GL when mujoco is first imported and else wants
+    a display; deciding at the first picture works headless whoever imported it first.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").lower()
+    if chosen in ("egl", "osmesa", "glfw", "cgl"):
+        return f"mujoco.{chosen}"
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not has_display:
+        return "mujoco.egl"
+    return "mujoco.gl_context"
+
+
 class PictureRenderer:
     """Draws off screen, with EGL on a machine without a display."""
 
     def __init__(self) -> None:
-        self._renderer: mujoco.Renderer | None = None
+        self._gl: Any = None
+        self._context: Any = None
+        self._scene: Any = None
 
     def draw(self, model: Any, data: Any) -> np.ndarray:
         """The picture (480, 640, 3) uint8.
@@ -40,22 +64,76 @@ class PictureRenderer:
         Raises:
             RuntimeError: If no OpenGL context can be made, saying what to set.
         """
-        if self._renderer is None:
-            try:
-                self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
-            except Exception as error:  # MuJoCo raises a type of its own per GL backend
-                raise RuntimeError(
-                    f"MuJoCo could not open an OpenGL context ({error}); set MUJOCO_GL=egl "
-                    "(or osmesa) before Python starts, or import suite before mujoco"
-                ) from error
-        self._renderer.update_scene(data, camera=CAMERA)
-        return self._renderer.render()
+        if self._gl is None:
+            self._open(model)
+        mujoco.mjv_updateScene(
+            model,
+            data,
+            mujoco.MjvOption(),
+            None,
+            _fixed_camera(model),
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        rectangle = mujoco.MjrRect(0, 0, WIDTH, HEIGHT)
+        pixels = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        self._gl.make_current()
+        mujoco.mjr_render(rectangle, self._scene, self._context)
+        mujoco.mjr_readPixels(pixels, None, rectangle, self._context)
+        return np.ascontiguousarray(pixels[::-1])  # OpenGL's first row is the lowest
+
+    def _open(self, model: Any) -> None:
+        name = opengl_module()
+        try:
+            self._gl = importlib.import_module(name).GLContext(WIDTH, HEIGHT)
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(
+                model, mujoco.mjtFontScale.mjFONTSCALE_100.value
+            )
+        # A missing library shows as one of these, depending on the backend.
+        except (AttributeError, ImportError, OSError, RuntimeError) as error:
+            self.close()
+            raise _no_opengl(name, error) from error
+        except mujoco.FatalError as error:
+            self.close()
+            raise _no_opengl(name, error) from error
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._scene = mujoco.MjvScene(model, MAX_GEOMS)
+        if not _open_renderers:
+            # Registered after MuJoCo's own handler, so that it runs before that one shuts
+            # EGL down: a context freed later is an error printed as the program ends.
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)
+        _open_renderers.add(self)
 
     def close(self) -> None:
         """Free the OpenGL context."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        _open_renderers.discard(self)
+        if self._context is not None:
+            self._gl.make_current()
+            self._context.free()
+        if self._gl is not None:
+            self._gl.free()
+        self._gl = self._context = self._scene = None
+
+
+def _close_all() -> None:
+    for picture_renderer in list(_open_renderers):
+        picture_renderer.close()
+
+
+def _no_opengl(name: str, error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"no OpenGL context could be opened by {name} ({error}); install libegl1 and set "
+        "MUJOCO_GL=egl, or libosmesa6 and MUJOCO_GL=osmesa"
+    )
+
+
+def _fixed_camera(model: Any) -> Any:
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
+    camera.fixedcamid = model.camera(CAMERA).id
+    return camera
 
 
 class WindowRenderer:
@@ -74,6 +152,7 @@ class WindowRenderer:
             self._viewer = mujoco.viewer.launch_passive(model, data)
         with self._viewer.lock():
             self._data.qpos[:] = data.qpos
+            self._data.mocap_pos[:] = data.mocap_pos
             mujoco.mj_forward(model, self._data)
         self._viewer.sync()
 

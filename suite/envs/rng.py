@@ -1,6 +1,8 @@
-"""One random generator for each row, kept as plain arrays so that snapshots are cheap."""
+"""One random generator for each row, as plain arrays so that snapshots are cheap."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,8 +36,8 @@ def _decode(generator: np.random.Generator, words: np.ndarray) -> None:
 class RowGenerators:
     """N independent PCG64 streams, row i seeded ``seed + i``.
 
-    Rows are only turned into arrays after they were drawn from, and only turned back when
-    drawn from again: thousands of restored rows that never reset cost nothing.
+    Rows are only turned into arrays after they were drawn from, and only turned back
+    when drawn from again: thousands of restored rows that never reset cost nothing.
 
     Args:
         num_rows: How many streams.
@@ -46,12 +48,35 @@ class RowGenerators:
         self._words = np.zeros((num_rows, WORDS), np.uint64)
         self._fresh = np.zeros(num_rows, bool)  # _words holds the truth
         self._stale = np.zeros(num_rows, bool)  # the generator must be set from _words
+        self._is_seeded = np.zeros(num_rows, bool)
 
-    def seed(self, ids: np.ndarray, seeds: list[int]) -> None:
-        """Give rows new streams."""
-        for row, seed in zip(ids.tolist(), seeds, strict=True):
-            self._generators[row] = np.random.default_rng(seed)
-        self._fresh[ids] = self._stale[ids] = False
+    def seed(self, ids: np.ndarray, seed: int | Sequence[int | None] | None) -> None:
+        """Give rows new streams.
+
+        Args:
+            ids: Row indices.
+            seed: Row i is seeded ``seed + i``, or ``seed[i]``; None keeps a stream, or
+                takes a seed from the system where there never was one.
+
+        Raises:
+            ValueError: If a list of seeds has not one for each row.
+        """
+        num_rows = len(self._generators)
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [
+                None if seed is None else int(seed) + row for row in range(num_rows)
+            ]
+        else:
+            seeds = list(seed)
+        if len(seeds) != num_rows:
+            raise ValueError(
+                f"a list of seeds needs one a row ({num_rows}), got {len(seeds)}"
+            )
+        for row in ids.tolist():
+            if seeds[row] is not None or not self._is_seeded[row]:
+                self._generators[row] = np.random.default_rng(seeds[row])
+                self._is_seeded[row] = True
+                self._fresh[row] = self._stale[row] = False
 
     def draw_from(self, ids: np.ndarray) -> list[np.random.Generator]:
         """The generators of rows ``ids``, about to be drawn from."""
@@ -70,12 +95,13 @@ class RowGenerators:
     def set_words(self, ids: np.ndarray, words: np.ndarray) -> None:
         """Put states back."""
         self._words[ids] = words
-        self._fresh[ids] = self._stale[ids] = True
+        self._fresh[ids] = self._stale[ids] = self._is_seeded[ids] = True
 
     def spawn(self, ids: np.ndarray, seed: int) -> None:
         """Give rows new independent streams, all from one seed and without a loop.
 
-        A PCG64 state is any 128 bits and its increment any odd 128 bits, so both are drawn.
+        A PCG64 state is any 128 bits and its increment any odd 128 bits, so both are
+        drawn.
         """
         words = np.random.default_rng(seed).integers(
             1 << 64, size=(len(ids), WORDS), dtype=np.uint64

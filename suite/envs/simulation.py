@@ -1,24 +1,15 @@
-"""What steps: N rows of something that advances in time and knows nothing of episodes."""
+"""What steps: N rows of something that advances in time, knowing no episodes."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
-if sys.platform.startswith("linux") and not (
-    os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-):
-    # MuJoCo reads this once, at import; its default (glfw) cannot render headless.
-    os.environ.setdefault("MUJOCO_GL", "egl")
-
 import mujoco
+import numpy as np
 from mujoco.batch import Batch, SimulationError
 
 ASSETS = Path(__file__).parent / "assets"
@@ -43,7 +34,7 @@ class Simulation(Protocol):
         ...
 
     def step(self, ids: Ids, action: np.ndarray) -> np.ndarray:
-        """Advance rows ``ids`` by one control step; returns which of them blew up (n,)."""
+        """Advance rows ``ids`` by one control step; returns which blew up (n,)."""
         ...
 
     def named_state(self, ids: Ids) -> np.ndarray:
@@ -62,9 +53,9 @@ class Simulation(Protocol):
 class MujocoSimulation(ABC):
     """Rows of one MuJoCo model, stepped on a thread pool by ``mujoco.batch.Batch``.
 
-    A row is MuJoCo's integration state (warm start included, so that continuation is exact)
-    plus ``extra`` numbers of the task, such as a goal. Results do not depend on the number
-    of threads or on which other rows step along.
+    A row is MuJoCo's integration state (warm start included, so that continuation is
+    exact) plus ``extra`` numbers of the task, such as a goal. Results do not depend on
+    the number of threads or on which other rows step along.
 
     Args:
         model: The model to step.
@@ -87,10 +78,10 @@ class MujocoSimulation(ABC):
         self.batch = Batch(model, num_rows, num_threads)
         self.extra = np.zeros((num_rows, num_extra))
         self.substeps = substeps
-        # Bound once: a lookup by name on every step costs as much as a small model's physics.
+        # Bound once: looking a name up on every step costs as much as light physics.
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.ctrl = self.batch.bind("ctrl")
-        # (num_rows, 4) live counts of bad positions, velocities, accelerations and controls.
+        # (num_rows, 4) live counts: bad positions, velocities, accelerations, controls.
         first, last = mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADCTRL
         self._warnings = self.batch.warning[:, int(first) : int(last) + 1, 1]
         self._seen = self._warnings.copy()

@@ -20,7 +20,10 @@ class SingleEnv(gym.Env):
         batch: A ``BatchEnv`` of one row in ``"disabled"`` autoreset mode.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array", "human"],
+        "render_fps": 20,
+    }
 
     def __init__(self, batch: BatchEnv):
         self.batch = batch
@@ -34,8 +37,6 @@ class SingleEnv(gym.Env):
         """Start a new episode; see the environment's page for what is random."""
         super().reset(seed=seed)
         obs, info = self.batch.reset(seed=seed)
-        if self.render_mode == "human":
-            self.render()
         return obs[0], _row(info)
 
     def step(
@@ -52,9 +53,13 @@ class SingleEnv(gym.Env):
                 f"action must have shape {self.action_space.shape}, got {action.shape}"
             )
         obs, reward, terminated, truncated, info = self.batch.step(action[None])
-        if self.render_mode == "human":
-            self.render()
-        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _row(info)
+        return (
+            obs[0],
+            float(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            _row(info),
+        )
 
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         """The exact state of this environment, one row."""

@@ -1,4 +1,4 @@
-"""A point on a line that must come to the middle: small enough to be re-derived by hand."""
+"""A point on a line that must come to the middle: small enough to redo by hand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from suite.agents.advantages import GAE, Estimate, Rollout
+from suite.agents.ppo import PPO
 from suite.envs.batch import BatchEnv
 
 GOAL, STEP, LIMIT = 0.15, 0.3, 20
@@ -102,10 +103,23 @@ def point_policy(log_std: float = -0.7, seed: int = 0) -> ActorCriticPolicy:
         log_std_init=log_std,
     )
     with torch.no_grad():
-        policy.action_net.weight.mul_(60)
+        policy.get_parameter("action_net.weight").mul_(60)
     return policy
 
 
-def cartpole() -> gym.Env:
-    """A library's environment, without snapshots."""
-    return gym.make("CartPole-v1")
+class Recorder:
+    """An estimator that keeps the rollout it was given."""
+
+    needs_snapshots = True
+    rollout: Rollout
+
+    def __call__(self, rollout: Rollout, policy: ActorCriticPolicy) -> Estimate:
+        self.rollout = rollout
+        return GAE()(rollout, policy)
+
+
+def collect(agent: PPO) -> None:
+    """Fill the agent's buffer once, without training."""
+    _, callback = agent._setup_learn(1, None)
+    assert agent.env is not None
+    agent.collect_rollouts(agent.env, callback, agent.rollout_buffer, agent.n_steps)

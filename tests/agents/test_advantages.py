@@ -112,7 +112,8 @@ def test_monte_carlo_of_endless_constant_reward_is_one_over_one_minus_gamma():
 
 
 def test_gae_of_hand_numbers():
-    # gamma .5, lam .5: delta_1 = 2 - .4 = 1.6 (terminal); delta_0 = 1 + .5 * .4 - .2 = 1.0
+    # gamma .5, lam .5: delta_1 = 2 - .4 = 1.6 (terminal); delta_0 = 1 + .5 * .4 - .2 =
+    # 1.0
     r = rollout(
         np.array([[1.0], [2.0]]),
         np.array([[0.2], [0.4]]),

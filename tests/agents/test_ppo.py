@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -63,7 +65,8 @@ def test_estimator_sees_raw_rewards_and_its_steps_are_counted():
     list(agent.iterate(256))
     rollout = Constant.seen
     assert rollout is not None
-    # The point's reward is 1 exactly where it terminates: a folded bootstrap would show.
+    # The point's reward is 1 exactly where it terminates: a folded bootstrap would
+    # show.
     np.testing.assert_array_equal(
         rollout.rewards, rollout.terminated.astype(np.float32)
     )
@@ -114,7 +117,8 @@ def test_vec_env_reports_the_end_of_an_episode():
     env.reset()
     ends = []
     for _ in range(60):
-        obs, rewards, dones, infos = env.step(np.zeros((3, 1), np.float32))
+        step: Any = env.step(np.zeros((3, 1), np.float32))
+        obs, _, dones, infos = step
         ends += [(info, obs[row]) for row, info in enumerate(infos) if dones[row]]
     cut = [info for info, _ in ends if info["TimeLimit.truncated"]]
     won = [info for info, _ in ends if info["is_success"]]

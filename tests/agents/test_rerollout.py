@@ -10,7 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from point_env import GOAL, LIMIT, STEP, endless_task, point_env, point_policy
+from point_env import (
+    GOAL,
+    LIMIT,
+    STEP,
+    Recorder,
+    collect,
+    endless_task,
+    point_env,
+    point_policy,
+)
 
 from suite.agents import rerollout as module
 from suite.agents.ppo import PPO
@@ -24,15 +33,15 @@ def collected(states: int = STATES, log_std: float = -0.7, task=None):
     """A rollout of the point policy, with snapshots."""
     policy = point_policy(log_std)
     env = point_env(states // 20, "same_step", task)
-    rr = ReRollout(lambda n: point_env(n, task=task), samples=1, gamma=GAMMA)
-    agent = PPO("MlpPolicy", env, advantage=rr, n_steps=20, batch_size=20, seed=3)
+    recorder = Recorder()
+    agent = PPO("MlpPolicy", env, advantage=recorder, n_steps=20, batch_size=20, seed=3)
     agent.policy = policy
-    _, callback = agent._setup_learn(states, None)
-    return agent._rollout(agent.env, callback, 20), policy
+    collect(agent)
+    return recorder.rollout, policy
 
 
 def brute_force(rollout, policy, samples: int, generator: torch.Generator):
-    """Q and V samples (S, K) by looping over states and steps; the K copies go together."""
+    """Q and V samples (S, K) by looping over states and steps, K copies together."""
     starts = np.concatenate([s.state["simulation"][:, 0] for s in rollout.snapshots])
     ages = np.concatenate([s.state["elapsed"] for s in rollout.snapshots])
     first = np.clip(rollout.actions.reshape(-1), -1, 1)
@@ -150,7 +159,7 @@ def test_every_simulator_step_is_counted_and_finished_rows_cost_none():
 
     class Counted(type(point_env(1))):
         def step(self, actions):
-            stepped.append(int((~(self._terminated | self._truncated)).sum()))
+            stepped.append(int((~self._episodes.ended).sum()))
             return super().step(actions)
 
     def make(n):
@@ -163,10 +172,11 @@ def test_every_simulator_step_is_counted_and_finished_rows_cost_none():
 
 
 def test_remaining_time_limit_is_kept():
-    # One point a step until the time limit: V of a state of age t is a geometric sum of what
-    # is left, whatever the policy does.
+    # One point a step until the time limit: V of a state of age t is a geometric sum of
+    # what is left, whatever the policy does.
     rollout, policy = collected(states=60, task=endless_task())
     rr = ReRollout(lambda n: point_env(n, task=endless_task()), policy, 1, 0.99, 0.0)
+    assert rollout.snapshots is not None
     ages = np.stack([s.state["elapsed"] for s in rollout.snapshots])
     expected = (1 - 0.99 ** (LIMIT - ages)) / 0.01
     estimate = rr(rollout, policy)

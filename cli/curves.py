@@ -1,0 +1,90 @@
+"""Learning curves as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
+
+
+def draw(found: dict[str, Any], path: Path) -> Path:
+    """Draw a summary's curves: each seed thin, their mean bold, the log's dashed.
+
+    Args:
+        found: Of ``suite.run_folder.summary``.
+        path: The PNG to write.
+
+    Returns:
+        The path.
+    """
+    # The object interface: no window system, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_ours(axes, found)
+    if found["reference_curve"]:
+        steps, values = zip(*found["reference_curve"], strict=True)
+        axes.plot(
+            steps,
+            [100 * value for value in values],
+            color=LOG,
+            linestyle="--",
+            marker="s",
+            markersize=4,
+            label="experiment log (1 seed)",
+        )
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("success (%)")
+    axes.set_ylim(-2, 102)
+    axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
+    axes.xaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    figure.savefig(path, metadata={"Software": None})
+    return path
+
+
+def _draw_ours(axes: Any, found: dict[str, Any]) -> None:
+    rows, metric = found["rows"], found["metric"]
+    for curve in found["curves"].values():
+        if curve:
+            steps, values = zip(*curve, strict=True)
+            axes.plot(steps, [100 * v for v in values], color=OURS, alpha=0.35, lw=0.9)
+    if not rows:
+        return
+    steps = [row["timesteps"] for row in rows]
+    if all(row[metric]["low"] is not None for row in rows):
+        axes.fill_between(
+            steps,
+            [100 * max(row[metric]["low"], 0) for row in rows],
+            [100 * min(row[metric]["high"], 1) for row in rows],
+            color=OURS,
+            alpha=0.12,
+            linewidth=0,
+            label="95 % interval of the mean",
+        )
+    count = rows[0][metric]["seeds"]
+    axes.plot(
+        steps,
+        [100 * row[metric]["mean"] for row in rows],
+        color=OURS,
+        lw=2.4,
+        marker="o",
+        markersize=4.5,
+        label=f"ours ({count} seed{'s' if count > 1 else ''})",
+    )
+    deterministic = "success_first_deterministic"
+    if deterministic in rows[0]:
+        axes.plot(
+            steps,
+            [100 * row[deterministic] for row in rows],
+            color=MUTED,
+            lw=1.2,
+            linestyle=":",
+            label="ours, most likely actions",
+        )

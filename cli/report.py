@@ -1,0 +1,137 @@
+"""``report``: the table and the picture of a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from suite.run_folder import RunFolder
+
+
+@click.command()
+@click.argument("folder", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def report(folder: Path, as_json: bool) -> None:
+    r"""Print the table of stored results and draw their curves again.
+
+    \b
+    Examples:
+      suite-bench report runs/pickcube-awr/default-1a2b3c4d
+      suite-bench report runs/pickcube-awr/default-1a2b3c4d --json
+    """
+    from suite.run_folder import RunFolder
+
+    is_seed = folder.name.startswith("seed-")
+    publish(RunFolder(folder.parent if is_seed else folder), as_json)
+
+
+def publish(folder: RunFolder, as_json: bool) -> None:
+    """Draw a run folder's curves and print its table or JSON."""
+    from suite.run_folder import summary
+    from suite_bench.curves import draw
+
+    found = summary(folder)
+    picture = draw(found, folder.path / "curves.png")
+    if as_json:
+        click.echo(json.dumps({**found, "picture": str(picture)}, indent=2))
+        return
+    _print_table(found)
+    click.echo(f"curves: {picture}")
+
+
+def _print_table(found: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file has no width; cells must not be cut there
+        console = Console(highlight=False, width=120)
+    rows = found["rows"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    others = _others(found)
+    for heading in (
+        "iteration",
+        "env\nsteps",
+        *(["log\n%"] if found["reference"] else []),
+        "ours\n%",
+        "95 %\ninterval",
+        "seeds",
+        *(_heading(name) for name in others),
+        "simulator\nsteps",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            "end" if row["is_end"] else str(row["iteration"]),
+            f"{row['timesteps']:,.0f}",
+            *([_share(row["reference"])] if found["reference"] else []),
+            *_spread(row[found["metric"]]),
+            *(_share(row[name]) for name in others),
+            f"{row['sim_steps']:,.0f}",
+        )
+    table.add_section()
+    totals = {"final": "final", "mean_of_last_3": "last three", "peak": "peak"}
+    for key, name in totals.items():
+        reference = [_share(found[key]["reference"])] if found["reference"] else []
+        table.add_row(name, "", *reference, *_spread(found[key]))
+    console.print(_title(found), soft_wrap=True)
+    console.print(table)
+    for line in _footnotes(found):
+        console.print(line, soft_wrap=True)
+
+
+def _others(found: dict[str, Any]) -> list[str]:
+    """Further shares of success that the evaluation counted."""
+    names = found["rows"][0] if found["rows"] else {}
+    return [n for n in names if n.startswith("success_") and n != found["metric"]]
+
+
+def _title(found: dict[str, Any]) -> str:
+    seeds = ", ".join(map(str, found["seeds"]))
+    return f"{found['benchmark']} / {found['run']}, seed {seeds}: {found['metric']}"
+
+
+def _footnotes(found: dict[str, Any]) -> list[str]:
+    lines = []
+    if found["reference"]:
+        lines.append(f"log: {found['reference']}")
+    lines.append(
+        "An iteration is evaluated before its update, `end` after the last one. "
+        "Interval: Student's t\nover seeds. Last three: their mean. Peak: the best of "
+        "many noisy numbers, so biased up."
+    )
+    if any("first" in name for name in _others(found)):
+        lines.append(
+            "First: each row's first episode alone, with stochastic or most likely "
+            "actions."
+        )
+    if found["unfinished"]:
+        lines.append(f"unfinished seeds: {', '.join(map(str, found['unfinished']))}")
+    if found["seconds"] is not None:
+        minutes, seconds = divmod(round(found["seconds"]), 60)
+        lines.append(
+            f"A seed took {minutes} min {seconds:02} s for {found['timesteps']:,.0f} "
+            f"environment steps, {found['sim_steps']:,.0f} simulator steps in all."
+        )
+    return lines
+
+
+def _heading(name: str) -> str:
+    short = {"stochastic": "stochast.", "deterministic": "determin."}
+    words = name.removeprefix("success_").split("_")
+    return " ".join(words[:-1]) + "\n" + short.get(words[-1], words[-1])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _spread(found: dict[str, Any]) -> tuple[str, str, str]:
+    low, high = found["low"], found["high"]
+    interval = "-" if low is None else f"{_share(max(low, 0))}-{_share(min(high, 1))}"
+    return _share(found["mean"]), interval, str(found["seeds"])

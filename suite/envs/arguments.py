@@ -1,0 +1,70 @@
+"""What users pass to an environment, checked once and in one wording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+
+def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    """Refuse an argument that is none of the known values.
+
+    Raises:
+        ValueError: Naming the argument and the values it takes.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
+
+
+def checked_actions(actions: Any, space: spaces.Box) -> np.ndarray:
+    """Actions (N, A) clipped to the batched action space.
+
+    Raises:
+        ValueError: If one is NaN, infinite or of another shape, naming its row.
+    """
+    actions = np.asarray(actions)
+    if actions.shape != space.shape:
+        raise ValueError(f"actions must have shape {space.shape}, got {actions.shape}")
+    finite = np.isfinite(actions)
+    if np.count_nonzero(finite) != finite.size:
+        row = int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise ValueError(
+            f"actions must be finite, got {actions[row]} in row {row}; check the "
+            "policy for NaN weights"
+        )
+    return np.minimum(np.maximum(actions, space.low), space.high)
+
+
+def rows_to_reset(options: dict[str, Any] | None, num_envs: int) -> np.ndarray:
+    """The rows that ``reset(options={"reset_mask": ...})`` means, all without a mask.
+
+    Raises:
+        ValueError: If the mask is not a bool array (N,).
+    """
+    mask = None if options is None else options.get("reset_mask")
+    if mask is None:
+        return np.arange(num_envs)
+    mask = np.asarray(mask)
+    if mask.shape != (num_envs,) or mask.dtype != bool:
+        raise ValueError(
+            f"reset_mask must be a bool array of shape ({num_envs},), got "
+            f"{mask.dtype} {mask.shape}"
+        )
+    return np.flatnonzero(mask)
+
+
+def row_indices(ids: Any, num_envs: int) -> np.ndarray:
+    """Row indices from indices, a bool mask, or None for every row.
+
+    Raises:
+        ValueError: If a row does not exist.
+    """
+    if ids is None:
+        return np.arange(num_envs)
+    ids = np.asarray(ids)
+    ids = np.flatnonzero(ids) if ids.dtype == bool else ids.astype(np.int64)
+    if ids.size and not 0 <= ids.min() <= ids.max() < num_envs:
+        raise ValueError(f"rows must be 0 to {num_envs - 1}, got {ids.tolist()}")
+    return ids
