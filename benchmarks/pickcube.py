@@ -15,7 +15,7 @@ NETWORK = {
     "net_arch": {"pi": [256, 256, 256], "vf": [256, 256, 256]},
     "activation_fn": Ref("torch.nn:Tanh"),
 }
-EVALUATION = Part("suite.evaluation:SuccessRate", {"envs": 128, "min_episodes": 1000})
+EVALUATION = Part("suite.evaluation:SuccessRate", {"envs": 128, "min_episodes": 512})
 METRIC = "success_log_metric"
 # A few episodes, so that a smoke test takes seconds.
 TINY_EVALUATION = {

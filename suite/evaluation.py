@@ -58,11 +58,13 @@ class SuccessRate:
         if min(envs, steps, min_episodes, first_episode_envs) < 1:
             raise ValueError(
                 "SuccessRate needs positive numbers, got "
-                f"{envs=}, {steps=}, {min_episodes=}, {first_episode_envs=}"
+                f"{envs=}, {steps=}, {min_episodes=} and {first_episode_envs=}"
             )
         self.envs, self.steps = envs, steps
         self.min_episodes, self.first_episode_envs = min_episodes, first_episode_envs
         self.seed = seed
+        # It draws from our generator: the global one belongs to the training.
+        self._sample = resolve("suite.agents.policies:sample_actions")
         self._resetting = make_env(
             envs, autoreset_mode="same_step", num_threads=threads
         )
@@ -78,8 +80,10 @@ class SuccessRate:
             key: Which draw of episodes; a run gives the number of updates.
 
         Raises:
-            FloatingPointError: If the policy gives NaN or infinite actions.
+            FloatingPointError: If the policy's weights are NaN or infinite.
+            ValueError: If an episode does not end within ``steps``.
         """
+        require_finite(policy)
         was_training = policy.training
         policy.set_training_mode(False)
         try:
@@ -109,7 +113,7 @@ class SuccessRate:
                 np.zeros(self.envs, bool),
             )
             for _ in range(self.steps):
-                actions = _actions(policy, obs, noise)
+                actions = self._sample(policy, obs, noise)
                 obs, _, terminated, truncated, info = self._resetting.step(actions)
                 ended = terminated | truncated
                 if not ended.any():
@@ -141,7 +145,7 @@ class SuccessRate:
         obs, _ = self._single.reset(seed=seed)
         succeeded, ended = np.zeros((2, self.first_episode_envs), bool)
         for _ in range(self.steps):
-            actions = _actions(policy, obs, None)
+            actions = self._sample(policy, obs, None)
             obs, _, terminated, truncated, info = self._single.step(actions)
             succeeded |= ~ended & np.asarray(info["is_success"], bool)
             ended |= terminated | truncated
@@ -158,16 +162,18 @@ class SuccessRate:
         return int(words[0] >> 1), noise  # some environments want 31 bits
 
 
-def _actions(policy: Any, obs: np.ndarray, generator: Any) -> np.ndarray:
-    sample_actions = resolve("suite.agents.policies:sample_actions")
-    actions = sample_actions(policy, obs, generator)
-    if not np.isfinite(actions).all():
-        row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
-        raise FloatingPointError(
-            f"the policy gave the action {actions[row]} (row {row}); it has diverged: "
-            "lower the learning rate"
-        )
-    return actions
+def require_finite(policy: Any) -> None:
+    """Refuse a policy whose weights are NaN or infinite.
+
+    Raises:
+        FloatingPointError: Naming the first such parameter.
+    """
+    for name, parameter in policy.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise FloatingPointError(
+                f"the policy has diverged: its {name} is NaN or infinite; lower the "
+                "learning rate"
+            )
 
 
 # ----------------------------------------------------------------------- statistics

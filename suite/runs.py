@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.benchmark import Benchmark
+from suite.evaluation import require_finite
 from suite.parts import build, resolve
 from suite.process import (
     cores,
@@ -155,19 +156,30 @@ class _Run:
         """Evaluate before each update, and once more after the last."""
         iterations = self.agent.iterate(self.spec.total_timesteps)
         while True:
-            _require_finite(self.agent.policy, self.updates)
+            require_finite(self.agent.policy)
             is_due = self.updates % self.spec.every == 0
             if is_due:
                 yield self._evaluate()
             if self.updates in self.spec.checkpoint_at:
                 self._save(self.home / "policies" / str(self.updates))
-            metrics = next(iterations, None)
+            metrics = self._update(iterations)
             if metrics is None:
                 break
             self.updates += 1
             yield self._record(metrics)
         if not is_due:
             yield self._evaluate()
+
+    def _update(
+        self, iterations: Iterator[dict[str, float]]
+    ) -> dict[str, float] | None:
+        try:
+            return next(iterations, None)
+        except (ValueError, RuntimeError):
+            # Weights that went to NaN within an update surface deep inside torch, as a
+            # page about a distribution: say what it is.
+            require_finite(self.agent.policy)
+            raise
 
     def _evaluate(self) -> Progress:
         started = time.perf_counter()
@@ -263,15 +275,6 @@ class _Run:
             **provenance(),
         }
         write_json(self.home / "result.json", result)
-
-
-def _require_finite(policy: Any, updates: int) -> None:
-    for name, parameter in policy.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise FloatingPointError(
-                f"the policy's {name} is NaN or infinite after {updates} updates; "
-                "lower the learning rate"
-            )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,10 @@ from suite.parts import (
 
 _NOT_SETTABLE = ("name", "about", "metric", "scales", "reference")
 # Injected, or for the run to choose: no setting of an experiment.
-_FROM_THE_RUN = ("env", "make_env", "autoreset_mode", "num_threads", "render_mode")
+_FROM_THE_RUN = (
+    *("env", "make_env", "seed", "device", "threads"),
+    *("autoreset_mode", "num_threads", "render_mode"),
+)
 
 
 def parse(assignment: str) -> tuple[str, Any]:
@@ -192,7 +195,7 @@ def _taken(call: str, node: dict[str, Any]) -> dict[str, _Slot]:
     return {
         name: _Slot(node["kwargs"], name, argument.hint)
         for name, argument in arguments(resolve(call)).items()
-        if name not in _FROM_THE_RUN
+        if name not in _FROM_THE_RUN and not name.startswith("_")
     }
 
 

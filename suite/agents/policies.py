@@ -27,12 +27,18 @@ from suite.agents.ppo import PPO
 from suite.storage import IntegrityError, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
+# What a packaged policy is for, and which one it is.
+ALIASES = {
+    "pickcube-expert": "pickcube-ppo-100",
+    "pickcube-optimal": "pickcube-ppo-300",
+}
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
 
 
 def policy_names() -> list[str]:
-    """Names of the packaged policies."""
-    return sorted(path.parent.name for path in PACKAGED.glob("*/card.json"))
+    """Names of the packaged policies, aliases included."""
+    names = {path.parent.name for path in PACKAGED.glob("*/card.json")}
+    return sorted(names | {alias for alias, name in ALIASES.items() if name in names})
 
 
 def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
@@ -43,13 +49,14 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
         device: Torch device.
 
     Returns:
-        The policy, in evaluation mode.
+        The policy, in evaluation mode. If its critic was not kept, values are NaN.
 
     Raises:
         ValueError: If there is no such policy; names the near ones.
         suite.runs.IntegrityError: If a file is damaged.
     """
-    folder = PACKAGED / name if str(name) in policy_names() else Path(name)
+    packaged = str(name) in policy_names()
+    folder = PACKAGED / ALIASES.get(str(name), name) if packaged else Path(name)
     if not (folder / "card.json").is_file():
         near = difflib.get_close_matches(str(name), policy_names(), n=3)
         hint = (
@@ -60,7 +67,8 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
     try:
         card = json.loads(files["card.json"])
         policy = _built(card["policy"])
-        policy.load_state_dict(load_tensors(files["policy.safetensors"]))
+        tensors = load_tensors(files["policy.safetensors"])
+        policy.load_state_dict({**_no_critic(policy), **tensors})
     except (KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise IntegrityError(
             f"{folder} does not hold a policy of ours: {error}"
@@ -69,15 +77,36 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
     return policy.to(device)
 
 
-def save_policy(policy: ActorCriticPolicy, folder: Path, card: dict[str, Any]) -> None:
+def _no_critic(policy: ActorCriticPolicy) -> dict[str, torch.Tensor]:
+    # NaN, not zero: whoever asks a critic that is not there must not get a number.
+    state = policy.state_dict()
+    return {k: torch.full_like(v, torch.nan) for k, v in state.items() if _is_critic(k)}
+
+
+def _is_critic(name: str) -> bool:
+    return "value_net" in name
+
+
+def save_policy(
+    policy: ActorCriticPolicy,
+    folder: Path,
+    card: dict[str, Any],
+    *,
+    with_critic: bool = True,
+) -> None:
     """Write a policy to a folder that ``load_policy`` reads; atomic, hashed.
 
     Args:
         policy: An SB3 ``MlpPolicy`` for a Box action space.
         folder: Where; replaced if it exists.
         card: Provenance, any JSON.
+        with_critic: False halves the size, for policies that are only acted with.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in policy.state_dict().items()
+        if with_critic or not _is_critic(name)
+    }
     card = {**card, "policy": _architecture(policy)}
     write_directory(
         folder,
@@ -131,7 +160,7 @@ def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     actor = {
         name: tensor
         for name, tensor in source.state_dict().items()
-        if "value_net" not in name
+        if not _is_critic(name)
     }
     for name, tensor in actor.items():
         if name not in own or own[name].shape != tensor.shape:

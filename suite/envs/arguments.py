@@ -18,6 +18,16 @@ def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
 
 
+def require_positive(name: str, value: int) -> None:
+    """Refuse a count below 1.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
 def checked_actions(actions: Any, space: spaces.Box) -> np.ndarray:
     """Actions (N, A) clipped to the batched action space.
 

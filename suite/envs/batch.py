@@ -66,6 +66,7 @@ class BatchEnv(gym.vector.VectorEnv):
         "render_fps": 20,
         "autoreset_mode": AUTORESET_METADATA["next_step"],
     }
+    _renderer: Any = None  # here, since close() runs after a constructor that failed
 
     def __init__(
         self,
@@ -93,7 +94,6 @@ class BatchEnv(gym.vector.VectorEnv):
         self._state: np.ndarray | None = None  # named state (N, S); None before reset
         self._obs = np.zeros(self.observation_space.shape, task.observation_space.dtype)
         self._mask = np.ones(self.num_envs, bool)  # gymnasium's "this key is set" mask
-        self._renderer: Any = None
 
     # ---------------------------------------------------------------- episodes
     def reset(

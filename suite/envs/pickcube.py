@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
-from suite.envs.arguments import require_known
+from suite.envs.arguments import require_known, require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.panda import ArmKinematics, quaternion, sqrt
 from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
@@ -273,7 +273,7 @@ class PickCubeVectorEnv(BatchEnv):
         render_mode: ``"rgb_array"``, ``"human"`` or None.
 
     Raises:
-        ValueError: For an unknown mode.
+        ValueError: For an unknown mode, or less than one row or thread.
     """
 
     def __init__(
@@ -286,6 +286,8 @@ class PickCubeVectorEnv(BatchEnv):
         render_mode: str | None = None,
     ):
         require_known("reward_mode", reward_mode, tuple(REWARDS))
+        require_positive("num_envs", num_envs)
+        require_positive("num_threads", num_threads)
         self._kwargs = {
             "num_envs": num_envs,
             "reward_mode": reward_mode,

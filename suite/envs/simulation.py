@@ -84,7 +84,6 @@ class MujocoSimulation(ABC):
         # (num_rows, 4) live counts: bad positions, velocities, accelerations, controls.
         first, last = mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADCTRL
         self._warnings = self.batch.warning[:, int(first) : int(last) + 1, 1]
-        self._seen = self._warnings.copy()
         self._template = self.batch.state[0].copy()  # a row with nothing warm-started
 
     @abstractmethod
@@ -113,11 +112,12 @@ class MujocoSimulation(ABC):
         return self._new_warnings(ids)
 
     def _new_warnings(self, ids: Ids) -> np.ndarray:
-        news = self._warnings != self._seen
-        if not np.count_nonzero(news):
+        if not np.count_nonzero(self._warnings):
             return np.zeros(self.num_rows if ids is None else len(ids), bool)
-        np.copyto(self._seen, self._warnings)
-        return news.any(axis=1)[slice(None) if ids is None else ids]
+        unstable = self._warnings.any(axis=1)
+        # Cleared, since a blow-up resets a row's counts: the next one would count 1 again.
+        self._warnings[:] = 0
+        return unstable if ids is None else unstable[ids]
 
     def _clear(self, ids: np.ndarray) -> None:
         self.batch.state[ids] = self._template

@@ -93,6 +93,16 @@ def test_copied_actor_keeps_the_targets_critic():
     assert torch.equal(target.value_net.weight, critic)
 
 
+def test_policy_kept_without_its_critic_acts_the_same_and_values_nothing(tmp_path):
+    policy = point_policy()
+    save_policy(policy, tmp_path / "p", {}, with_critic=False)
+    loaded = load_policy(tmp_path / "p")
+    np.testing.assert_array_equal(
+        sample_actions(policy, OBS), sample_actions(loaded, OBS)
+    )
+    assert torch.isnan(loaded.predict_values(torch.as_tensor(OBS))).all()
+
+
 def test_start_policy_of_another_shape_is_refused():
     policy = SB3PPO("MlpPolicy", "Pendulum-v1", device="cpu").policy
     with pytest.raises(ValueError, match="does not fit"):

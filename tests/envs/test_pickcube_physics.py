@@ -162,17 +162,18 @@ def test_open_pads_around_the_cube_do_not_grasp_it():
 @pytest.mark.parametrize(
     ("position", "push", "gripper", "pad"),
     [
-        pytest.param([0, 0.0352, 0], [0, -5, 0], CLOSE, 0, id="outside-the-left"),
-        pytest.param([0, -0.0352, 0], [0, 5, 0], CLOSE, 1, id="outside-the-right"),
-        pytest.param([0, 0.02, 0], [0, 5, 0], OPEN, 0, id="inside-the-left-alone"),
-        pytest.param([0, -0.02, 0], [0, -5, 0], OPEN, 1, id="inside-the-right-alone"),
+        pytest.param([0, -0.0352, 0], [0, 5, 0], CLOSE, 0, id="outside-the-left"),
+        pytest.param([0, 0.0352, 0], [0, -5, 0], CLOSE, 1, id="outside-the-right"),
+        pytest.param([0, -0.02, 0], [0, -5, 0], OPEN, 0, id="inside-the-left-alone"),
+        pytest.param([0, 0.02, 0], [0, 5, 0], OPEN, 1, id="inside-the-right-alone"),
         pytest.param([0, 0, -0.029], [0, 0, 9], CLOSE, 0, id="under-closed-pads"),
     ],
 )
-def test_cube_that_is_only_pressed_on_pads_is_not_grasped(
-    position, push, gripper, pad
-):
-    """An outer force presses the hanging cube on one pad, or on both from below."""
+def test_cube_that_is_only_pressed_on_pads_is_not_grasped(position, push, gripper, pad):
+    """An outer force presses the hanging cube on one pad, or on both from below.
+
+    The hand points down, so that its left finger is on the world's -y side.
+    """
     simulation = at_rest(1)
     simulation.qpos[:, 7:9] = 0.04 if gripper == OPEN else 0.0
     place_cube(simulation, REST_TOOL + position)

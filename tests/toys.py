@@ -1,0 +1,125 @@
+"""A benchmark of a tenth of a second: a point that must come to the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from suite.benchmark import Benchmark, Env, Part, Reference, Scale
+from suite.envs.batch import BatchEnv
+
+TIME_LIMIT = 10
+
+
+class ToySimulation:
+    """x moves by a third of the action; odd rows may be glued where they fail."""
+
+    def __init__(self, num_rows: int, glued: bool):
+        self.num_rows, self.glued = num_rows, glued
+        self.x = np.zeros((num_rows, 1))
+
+    def reset(self, ids: np.ndarray, rngs: Any) -> None:
+        self.x[ids, 0] = [rng.uniform(0.5, 1.0) for rng in rngs]
+
+    def step(self, ids: np.ndarray | None, action: np.ndarray) -> np.ndarray:
+        rows = np.arange(self.num_rows) if ids is None else ids
+        free = (rows % 2 == 0) | (not self.glued)
+        self.x[rows] = np.clip(self.x[rows] + action / 3 * free[:, None], -1, 1)
+        return np.zeros(len(rows), bool)
+
+    def named_state(self, ids: np.ndarray | None) -> np.ndarray:
+        return self.x[slice(None) if ids is None else ids].copy()
+
+    get_state = named_state
+
+    def set_state(self, ids: np.ndarray | None, state: np.ndarray) -> None:
+        self.x[slice(None) if ids is None else ids] = state
+
+
+class ToyTask:
+    """Reward 1 in the middle, which ends the episode."""
+
+    max_episode_steps = TIME_LIMIT
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def observe(self, state: Any) -> Any:
+        return state.astype(np.float32)
+
+    def reward(self, state: Any, action: Any, next_state: Any) -> Any:
+        return self.success(next_state) * 1.0
+
+    def success(self, state: Any) -> Any:
+        return np.abs(state[..., 0]) < 0.25
+
+    terminated = success
+
+
+class ToyVectorEnv(BatchEnv):
+    """N points."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: str = "next_step",
+        glued: bool = False,
+    ):
+        super().__init__(
+            ToySimulation(num_envs, glued), ToyTask(), autoreset_mode=autoreset_mode
+        )
+
+
+class Shift(gym.vector.VectorWrapper):
+    """A wrapper that leaves a trace: observations moved by a constant."""
+
+    def __init__(self, env: Any, by: float):
+        super().__init__(env)
+        self.by = by
+
+
+def nan_evaluation() -> Any:
+    """An evaluation that meets a policy with NaN actions."""
+
+    def evaluate(policy: Any, key: int) -> dict[str, float]:
+        raise FloatingPointError("the policy gave the action [nan] (row 0)")
+
+    return evaluate
+
+
+if "Toy-v0" not in gym.registry:
+    gym.register("Toy-v0", vector_entry_point="toys:ToyVectorEnv")
+
+TOY = Benchmark(
+    name="toy",
+    about="A point that must come to the middle. It is for tests.",
+    env=Env("Toy-v0", num_envs=4),
+    agent=Part(
+        "suite.agents.ppo:PPO",
+        {
+            "policy": "MlpPolicy",
+            "advantage": Part("suite.agents.advantages:GAE", {"gamma": 0.9}),
+            "n_steps": 8,
+            "batch_size": 16,
+            "n_epochs": 2,
+            "policy_kwargs": {"net_arch": [4]},
+        },
+    ),
+    total_timesteps=96,
+    evaluation=Part(
+        "suite.evaluation:SuccessRate",
+        {"envs": 4, "steps": 10, "min_episodes": 8, "first_episode_envs": 8},
+    ),
+    metric="success_log_metric",
+    checkpoint_at=(0, 2),
+    scales={
+        "smoke": Scale("no time", {"total_timesteps": 32}),
+        "default": Scale("a tenth of a second"),
+    },
+    reference=Reference(
+        "made up", ((1, 0, 0.1), (2, 32, 0.2), (3, 64, 0.3), (4, 96, 0.5))
+    ),
+)
