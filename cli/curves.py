@@ -33,6 +33,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
             [100 * value for value in values],
             color=LOG,
             linestyle="--",
+            linewidth=1.4,
             marker="s",
             markersize=4,
             label="experiment log (1 seed)",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-from rich.progress import TimeElapsedColumn as ElapsedColumn
 
 if TYPE_CHECKING:
     from suite.runs import Progress as RunProgress
@@ -26,15 +25,15 @@ class Screen:
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[story]}"),
-            ElapsedColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._tasks: dict[int, Any] = {}
+        self._task: Any = None
         self._success = 0.0
-        self._sim_steps = 0  # before the update that is shown
+        self._rate: float | None = None  # simulator steps/s of the last update
+        self._steps = self._sim_steps = 0
 
     def __enter__(self) -> Screen:
         self._bar.start()
@@ -52,41 +51,55 @@ class Screen:
         """A line that stays."""
         self._console.print(line, soft_wrap=True, markup=False)
 
+    def begin(self, seed: int) -> None:
+        """A seed starts; the first evaluation takes a while."""
+        self._task = self._bar.add_task(f"seed {seed}", total=None, story="evaluating")
+        self._steps = self._sim_steps = 0
+        self._rate = None
+
     def show(self, progress: RunProgress) -> None:
         """Take in a moment of a run; an iteration is an evaluation and an update."""
-        if progress.seed not in self._tasks:
-            self._tasks[progress.seed] = self._bar.add_task(
-                f"seed {progress.seed}", total=progress.total_updates or 1, story=""
-            )
-            self._sim_steps = 0
-        is_end = progress.updates >= progress.total_updates
         if progress.evaluation is not None:
             self._success = progress.evaluation[self.metric]
-        story = self._story(progress, is_end)
-        if progress.metrics is not None or (is_end and progress.evaluation is not None):
-            self.say(f"seed {progress.seed}  {story}")
-        self._sim_steps = progress.sim_steps
-        self._bar.update(
-            self._tasks[progress.seed], completed=progress.updates, story=story
-        )
-
-    def _story(self, progress: RunProgress, is_end: bool) -> str:
-        words = [f"{progress.timesteps:,} steps", f"success {self._success:.1%}"]
         if progress.metrics is not None:
-            metrics = progress.metrics
-            words.insert(0, f"iteration {progress.updates}/{progress.total_updates}")
-            simulating = sum(
-                metrics.get(f"time/{phase}_seconds", 0.0)
-                for phase in ("rollout", "advantage")
+            self._measure(progress, progress.metrics)
+            self.say(
+                f"seed {progress.seed}  iteration "
+                # Its success was measured before its update, with so many steps behind.
+                f"{self._story(progress, steps=self._steps)}"
             )
-            if simulating > 0:
-                rate = (progress.sim_steps - self._sim_steps) / simulating
-                words.append(f"{rate:,.0f} simulator steps/s")
+        elif progress.updates >= progress.total_updates:
+            self.say(
+                f"seed {progress.seed}  end  {progress.timesteps:,} steps  "
+                f"success {self._success:.1%}"
+            )
+        self._bar.update(
+            self._task,
+            total=progress.total_updates or 1,
+            completed=progress.updates,
+            story=self._story(progress, steps=progress.timesteps),
+        )
+        self._steps = progress.timesteps
+
+    def _measure(self, progress: RunProgress, metrics: dict[str, float]) -> None:
+        seconds = sum(
+            metrics.get(f"time/{phase}_seconds", 0.0)
+            for phase in ("rollout", "advantage")
+        )
+        if seconds > 0:
+            self._rate = (progress.sim_steps - self._sim_steps) / seconds
+        self._sim_steps = progress.sim_steps
+
+    def _story(self, progress: RunProgress, steps: int) -> str:
+        words = [
+            f"{progress.updates}/{progress.total_updates}",
+            f"{steps:,} steps",
+            f"success {self._success:.1%}",
+        ]
+        if self._rate is not None:
+            words.append(f"{self._rate:,.0f} sim steps/s")
+        if progress.updates:
             left = progress.total_updates - progress.updates
-            minutes, seconds = divmod(
-                round(progress.seconds / progress.updates * left), 60
-            )
-            words.append(f"ETA {minutes}:{seconds:02}")
-        else:
-            words.insert(0, "end" if is_end else f"iteration {progress.updates + 1}")
+            seconds = round(progress.seconds / progress.updates * left)
+            words.append(f"ETA {seconds // 60}:{seconds % 60:02}")
         return "  ".join(words)

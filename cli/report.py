@@ -62,7 +62,7 @@ def _print_table(found: dict[str, Any]) -> None:
         "95 %\ninterval",
         "seeds",
         *(_heading(name) for name in others),
-        "simulator\nsteps",
+        "sim.\nsteps",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -93,7 +93,9 @@ def _others(found: dict[str, Any]) -> list[str]:
 
 def _title(found: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, found["seeds"]))
-    return f"{found['benchmark']} / {found['run']}, seed {seeds}: {found['metric']}"
+    plural = "s" if len(found["seeds"]) > 1 else ""
+    name = f"{found['benchmark']} / {found['run']}"
+    return f"{name}, seed{plural} {seeds}: {found['metric']}"
 
 
 def _footnotes(found: dict[str, Any]) -> list[str]:
@@ -122,7 +124,7 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
 
 
 def _heading(name: str) -> str:
-    short = {"stochastic": "stochast.", "deterministic": "determin."}
+    short = {"stochastic": "stoch.", "deterministic": "determ."}
     words = name.removeprefix("success_").split("_")
     return " ".join(words[:-1]) + "\n" + short.get(words[-1], words[-1])
 

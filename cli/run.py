@@ -77,7 +77,8 @@ def run(
       suite-bench run runs/pickcube-awr/default-1a2b3c4d/seed-0/spec.json
 
     Finished seeds are skipped, so that the same command goes on after an
-    interruption. Progress goes to stderr; the table, with the published numbers
+    interruption. A specification names the Python that it calls: run only those
+    that you trust. Progress goes to stderr; the table, with the published numbers
     beside ours, to stdout; learning curves into the run folder.
     """
     spec = _specification(benchmark, scale, assignments)
@@ -97,6 +98,8 @@ def run(
         for seed in chosen:
             if folder.result(seed) is not None and not fresh:
                 screen.say(f"seed {seed} is finished already (--fresh runs it again)")
+                continue
+            screen.begin(seed)
             for progress in run_seed(
                 spec,
                 folder,

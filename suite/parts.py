@@ -30,6 +30,10 @@ class Ref:
 
     ref: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.ref, str):
+            raise ConfigError(f"a reference must be a string, got {self.ref!r}")
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -50,6 +54,11 @@ class Part:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.call, str) or not isinstance(self.kwargs, Mapping):
+            raise ConfigError(
+                'a part must read {"call": "module:attribute", "kwargs": {...}}, got '
+                f"{self.call!r} and {self.kwargs!r}"
+            )
         object.__setattr__(self, "kwargs", frozen(self.kwargs))
 
     def __eq__(self, other: object) -> bool:
@@ -152,7 +161,7 @@ def vector_entry_point(env_id: str) -> str:
 
     try:
         entry = gym.spec(env_id).vector_entry_point
-    except gym.error.Error as reason:
+    except (gym.error.Error, ImportError) as reason:
         raise ConfigError(f"there is no environment {env_id!r}: {reason}") from None
     if not isinstance(entry, str):
         raise ConfigError(f"the environment {env_id!r} has no vector entry point")

@@ -22,14 +22,20 @@ def prepare_process() -> None:
     """Settings of the whole process, made once before torch is imported."""
     # Idle OpenMP threads that spin steal the core from the simulator's.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Stable-Baselines3 and d3rlpy import the old gym if it is installed, and gym prints
-    # a notice that it is unmaintained from this table. Nothing here runs on the old
-    # gym.
-    with contextlib.suppress(ImportError):
-        importlib.import_module("gym_notices.notices").notices.clear()
+    silence_old_gym()
     # Two busy thread pools on the same cores are several times slower than one; the
     # simulator's has them.
     resolve("torch:set_num_threads")(1)
+
+
+def silence_old_gym() -> None:
+    """Keep the old gym from announcing that it is unmaintained.
+
+    Stable-Baselines3 and d3rlpy import it if it is installed, and it prints a notice
+    from this table. Nothing here runs on it.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("gym_notices.notices").notices.clear()
 
 
 def cores() -> int:
@@ -54,6 +60,16 @@ def seed_globals(seed: int) -> None:
     random.seed(seed)
     resolve("numpy:random").seed(seed)
     resolve("torch:manual_seed")(seed)
+
+
+def env_seed(seed: int) -> int:
+    """The seed of a run's training environment.
+
+    Row i of it is seeded with this number plus i, so with the run's own seed the runs 0
+    and 1 would share all their first episodes but one.
+    """
+    state = resolve("numpy:random").SeedSequence(seed).generate_state(1)
+    return int(state[0] >> 1)  # some environments want 31 bits
 
 
 def provenance() -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _rows(
                 "updates": iteration - 1,
                 "is_end": iteration in ends,
                 # Beside each other only where as many steps lie behind both.
-                "reference": published.get((iteration, means["timesteps"])),
+                "reference": published.get((iteration, int(found[0]["timesteps"]))),
                 spec.metric: _spread([row[spec.metric] for row in found]),
             }
         )

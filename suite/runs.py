@@ -19,16 +19,17 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.benchmark import Benchmark
 from suite.evaluation import require_finite
-from suite.parts import build, resolve
+from suite.parts import ConfigError, build, resolve
 from suite.process import (
     cores,
+    env_seed,
     prepare_process,
     provenance,
     resolve_device,
@@ -77,7 +78,7 @@ def run_seed(
     threads: int | None = None,
     command: str = "",
     fresh: bool = False,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Run one seed of a benchmark into its folder; yields as it goes.
 
     A finished seed yields nothing. An unfinished one starts over.
@@ -134,6 +135,7 @@ class _Run:
         }
         env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
         self.agent = build(spec.agent, available, env=env)
+        self.agent.env.seed(env_seed(seed))
         self.evaluation = build(spec.evaluation, available)
         self.updates = 0
         self.evaluations: list[dict[str, float]] = []
@@ -185,6 +187,11 @@ class _Run:
         started = time.perf_counter()
         found = self.evaluation(self.agent.policy, self.updates)
         self._time({"evaluation": time.perf_counter() - started})
+        if self.spec.metric not in found:
+            raise ConfigError(
+                f"the evaluation gives no {self.spec.metric!r}, the metric of "
+                f"{self.spec.name}; it gives {', '.join(found)}"
+            )
         row = {**self._where(), **found}
         self.evaluations.append(row)
         self.tables["eval"].append(row)

@@ -107,10 +107,14 @@ def label(first: str, changes: Mapping[str, Any]) -> str:
     """A folder name that says what differs: ``default-samples5-beta0.3``."""
     words = [first]
     for key, value in changes.items():
+        last = key.rpartition(".")[2]
         if isinstance(value, (dict, list)):  # too long to spell
-            value = format(zlib.crc32(json.dumps(value).encode()) & 0xFFFF, "04x")
-        last = "" if isinstance(value, str) else key.rpartition(".")[2]
-        words.append(f"{last}{value}")
+            checksum = zlib.crc32(json.dumps(value).encode()) & 0xFFFF
+            words.append(f"{last}{checksum:04x}")
+        elif isinstance(value, str):  # of a path or a callable, its own name
+            words.append(re.split("[/:]", value)[-1])
+        else:
+            words.append(f"{last}{value}")
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:60]
 
 

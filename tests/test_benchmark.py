@@ -275,12 +275,22 @@ def test_the_digest_changes_with_every_setting(key: str):
         ({"total_timesteps": 32}, "smoke"),
         ({"agent.advantage.lam": 0.5}, "default-lam0.5"),
         ({"total_timesteps": 32, "agent.n_epochs": 9}, "smoke-n_epochs9"),
-        ({"agent.advantage.call": "suite.agents.advantages:MonteCarlo"}, None),
+        (
+            {"agent.advantage.call": "suite.agents.advantages:MonteCarlo"},
+            "default-MonteCarlo",
+        ),
+        ({"start": "runs/some where/policy-3"}, "default-policy-3"),
     ],
 )
 def test_the_label_says_what_differs(toy: Benchmark, settings, label):
-    expected = label or "default-suite.agents.advantages_MonteCarlo"
-    assert toy.with_settings(settings).label == expected
+    assert toy.with_settings(settings).label == label
+
+
+def test_a_value_too_long_to_spell_still_tells_labels_apart(toy: Benchmark):
+    key = "agent.policy_kwargs.net_arch"
+    one, other = (toy.with_settings({key: value}).label for value in ([8, 8], [9]))
+    assert one != other
+    assert one.startswith("default-net_arch") and other.startswith("default-net_arch")
 
 
 def test_a_benchmark_nobody_registered_is_labelled_custom():
@@ -423,7 +433,7 @@ def test_wrappers_go_around_the_environment_the_first_one_innermost():
     env = Benchmark.from_json(document).make_env(3, "same_step")
     assert isinstance(env, Shift) and env.by == 2
     assert isinstance(env.env, Shift) and env.env.by == 1
-    assert env.unwrapped.autoreset_mode == "same_step"
+    assert env.unwrapped.metadata["autoreset_mode"] == "same_step"
     assert env.num_envs == 3
 
 

@@ -11,10 +11,10 @@ import torch
 from toys import TOY
 
 from suite import benchmark, runs, storage
-from suite.agents.policies import load_policy, save_policy
+from suite.agents.policies import load_policy
 from suite.benchmark import Benchmark, get
 from suite.parts import ConfigError
-from suite.process import cores, prepare_process, provenance
+from suite.process import cores, env_seed, prepare_process, provenance
 from suite.run_folder import RunBusy, RunFolder, summary
 from suite.runs import Progress, run_seed
 from suite.storage import (
@@ -190,6 +190,12 @@ def test_a_training_that_diverges_is_named(tmp_path: Path):
     assert "stopped: FloatingPointError" in (folder.seed(0) / "run.log").read_text()
 
 
+def test_an_evaluation_without_the_metric_is_refused(tmp_path: Path):
+    document = {**TOY.to_json(), "metric": "success"}
+    with pytest.raises(ConfigError, match="gives no 'success', the metric of toy"):
+        run(tmp_path, Benchmark.from_json(document))
+
+
 def test_cuda_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -232,6 +238,8 @@ def test_pickcube_ppo_runs_what_the_plain_call_does(tmp_path: Path):
             "log_std_init": -0.5,
         },
     )
+    assert agent.env is not None
+    agent.env.seed(env_seed(3))
     for _ in agent.iterate(80):
         pass
     ours = load_policy(home / "policy").state_dict()
@@ -448,4 +456,3 @@ def test_an_installed_copy_inside_a_strange_repository_claims_no_commit(
 def test_runs_exports_what_policies_are_stored_with():
     assert runs.IntegrityError is storage.IntegrityError
     assert runs.write_directory is storage.write_directory
-    assert save_policy is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import gymnasium as gym
@@ -81,13 +83,21 @@ class Shift(gym.vector.VectorWrapper):
         self.by = by
 
 
-def nan_evaluation() -> Any:
-    """An evaluation that meets a policy with NaN actions."""
+class Trouble:
+    """An evaluation that finds nothing, until trouble comes after some updates."""
 
-    def evaluate(policy: Any, key: int) -> dict[str, float]:
-        raise FloatingPointError("the policy gave the action [nan] (row 0)")
+    def __init__(self, kind: str, after: int = 1):
+        self.kind, self.after = kind, after
 
-    return evaluate
+    def __call__(self, policy: Any, key: int) -> dict[str, float]:
+        if key == self.after:
+            if self.kind == "sigterm":
+                os.kill(os.getpid(), signal.SIGTERM)
+            elif self.kind == "interrupt":
+                raise KeyboardInterrupt
+            else:
+                raise ZeroDivisionError("of a bug")
+        return {"success_log_metric": 0.0}
 
 
 if "Toy-v0" not in gym.registry:

@@ -78,14 +78,21 @@ class HalfCheetah:
     )
 
 
-def batch_env(
-    num_envs: int, *, num_threads: int = 1, autoreset_mode: str = "same_step"
-) -> BatchEnv:
-    """HalfCheetah rows."""
-    simulation = HalfCheetahSimulation(num_envs, num_threads)
-    return BatchEnv(simulation, HalfCheetah(), autoreset_mode=autoreset_mode)
+class HalfCheetahVectorEnv(BatchEnv):
+    """N HalfCheetah rows."""
+
+    def __init__(
+        self, num_envs: int, *, autoreset_mode: str = "same_step", num_threads: int = 1
+    ):
+        super().__init__(
+            HalfCheetahSimulation(num_envs, num_threads),
+            HalfCheetah(),
+            autoreset_mode=autoreset_mode,
+        )
 
 
-def single_env() -> SingleEnv:
+class HalfCheetahEnv(SingleEnv):
     """One row, to race against ``gym.make("HalfCheetah-v5").unwrapped``."""
-    return SingleEnv(batch_env(1, autoreset_mode="disabled"))
+
+    def __init__(self) -> None:
+        super().__init__(HalfCheetahVectorEnv(1, autoreset_mode="disabled"))

@@ -12,6 +12,7 @@ import stable_baselines3 as sb3
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -68,6 +69,8 @@ class PPO(sb3.PPO):
         Use it to own the loop: evaluate, log or stop between iterations. ``learn`` is
         SB3's.
         """
+        if not self._custom_logger:  # SB3's own would leave a folder in /tmp
+            self.set_logger(Logger(folder=None, output_formats=[]))
         total_timesteps, callback = self._setup_learn(total_timesteps, None)
         assert self.env is not None
         while self.num_timesteps < total_timesteps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 
 def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
@@ -28,15 +27,15 @@ def require_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def checked_actions(actions: Any, space: spaces.Box) -> np.ndarray:
-    """Actions (N, A) clipped to the batched action space.
+def checked_actions(actions: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Actions (N, A) clipped to their bounds (N, A).
 
     Raises:
         ValueError: If one is NaN, infinite or of another shape, naming its row.
     """
     actions = np.asarray(actions)
-    if actions.shape != space.shape:
-        raise ValueError(f"actions must have shape {space.shape}, got {actions.shape}")
+    if actions.shape != low.shape:
+        raise ValueError(f"actions must have shape {low.shape}, got {actions.shape}")
     finite = np.isfinite(actions)
     if np.count_nonzero(finite) != finite.size:
         row = int(np.flatnonzero(~finite.all(axis=1))[0])
@@ -44,7 +43,7 @@ def checked_actions(actions: Any, space: spaces.Box) -> np.ndarray:
             f"actions must be finite, got {actions[row]} in row {row}; check the "
             "policy for NaN weights"
         )
-    return np.minimum(np.maximum(actions, space.low), space.high)
+    return np.minimum(np.maximum(actions, low), high)
 
 
 def rows_to_reset(options: dict[str, Any] | None, num_envs: int) -> np.ndarray:

@@ -92,7 +92,13 @@ class BatchEnv(gym.vector.VectorEnv):
         self._generators = RowGenerators(self.num_envs)
         self._episodes = Episodes(self.num_envs, task.max_episode_steps)
         self._state: np.ndarray | None = None  # named state (N, S); None before reset
-        self._obs = np.zeros(self.observation_space.shape, task.observation_space.dtype)
+        box = task.observation_space
+        self._obs = np.zeros((self.num_envs, *box.shape), box.dtype)
+        box = task.action_space
+        self._action_bounds = [
+            np.repeat(bound[None], self.num_envs, axis=0)
+            for bound in (box.low, box.high)
+        ]
         self._mask = np.ones(self.num_envs, bool)  # gymnasium's "this key is set" mask
 
     # ---------------------------------------------------------------- episodes
@@ -158,7 +164,7 @@ class BatchEnv(gym.vector.VectorEnv):
             gymnasium.error.ResetNeeded: Before the first reset.
         """
         self._require_reset("step")
-        actions = checked_actions(actions, self.action_space)
+        actions = checked_actions(actions, *self._action_bounds)
         episodes = self._episodes
         if episodes.any_ended:  # never after a same-step autoreset
             ended, running = np.flatnonzero(episodes.ended), ~episodes.ended
@@ -325,8 +331,8 @@ class BatchEnv(gym.vector.VectorEnv):
         """
         if self.autoreset_mode != "disabled":
             raise ValueError(
-                "halt needs autoreset_mode='disabled' (else halted rows are reset), got "
-                f"{self.autoreset_mode!r}; pass it to gym.make_vec"
+                "halt needs autoreset_mode='disabled', else halted rows are reset; got "
+                f"{self.autoreset_mode!r}"
             )
         self._require_reset("halt")
         self._episodes.halt(row_indices(ids, self.num_envs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from suite.envs.simulation import Ids
@@ -68,7 +70,7 @@ class Episodes:
             "truncated": self.truncated[ids],
         }
 
-    def set_state(self, ids: np.ndarray, state: dict[str, np.ndarray]) -> None:
+    def set_state(self, ids: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
         """Put rows of ``get_state`` back."""
         self.elapsed[ids], self.returns[ids] = state["elapsed"], state["returns"]
         self.terminated[ids] = state["terminated"]

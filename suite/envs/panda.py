@@ -64,7 +64,7 @@ class ArmKinematics:
         return position, x, y, z
 
     def _along(
-        self, axes: Iterable[Any], sines: Sequence[Any], cosines: Sequence[Any]
+        self, axes: Iterable[Any], sines: Any, cosines: Any
     ) -> tuple[Any, Any, Any, Any]:
         """Walk from base to tool; position and axes, or one coordinate of them."""
         x, y, z = axes
@@ -141,13 +141,10 @@ def quaternion(axes: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
     )
     length = sqrt(w * w + x * x + y * y + z * z)
     w, x, y, z = w / length, x / length, y / length, z / length
-    sign = (
-        np.where(x < 0, -1.0, 1.0)
-        if isinstance(x, np.ndarray)
-        else -1.0
-        if x < 0
-        else 1.0
-    )
+    if isinstance(x, np.ndarray):
+        sign: Any = np.where(x < 0, -1.0, 1.0)
+    else:
+        sign = -1.0 if x < 0 else 1.0
     return w * sign, x * sign, y * sign, z * sign
 
 
@@ -156,6 +153,8 @@ def _largest(squares: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...]) -> Any
     if not isinstance(squares[0], np.ndarray):
         return rows[squares.index(max(squares))]
     best = np.argmax(np.stack(squares), axis=0)
+    if not np.count_nonzero(best != best[0]):  # as a rule: the gripper points down
+        return rows[best[0]]
     return np.take_along_axis(np.array(rows), best[None, None], axis=0)[0]
 
 

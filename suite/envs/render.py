@@ -38,8 +38,8 @@ def renderer(render_mode: str) -> SceneRenderer:
 def opengl_module() -> str:
     """The module of MuJoCo that opens an off-screen OpenGL context here.
 
-    ``mujoco.Renderer`` decides by MUJOCO_GL when mujoco is first imported and else wants
-    a display; deciding at the first picture works headless whoever imported it first.
+    ``mujoco.Renderer`` decides by MUJOCO_GL when mujoco is first imported, and else
+    wants a display; deciding at the first picture works whoever imported it first.
     """
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     if chosen in ("egl", "osmesa", "glfw", "cgl"):
@@ -64,7 +64,7 @@ class PictureRenderer:
         Raises:
             RuntimeError: If no OpenGL context can be made, saying what to set.
         """
-        if self._gl is None:
+        if self._context is None:
             self._open(model)
         mujoco.mjv_updateScene(
             model,
@@ -100,8 +100,8 @@ class PictureRenderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, MAX_GEOMS)
         if not _open_renderers:
-            # Registered after MuJoCo's own handler, so that it runs before that one shuts
-            # EGL down: a context freed later is an error printed as the program ends.
+            # Registered after MuJoCo's own handler, so that it runs before that one
+            # shuts EGL down: freeing a context later prints an error at exit.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _open_renderers.add(self)
@@ -124,8 +124,8 @@ def _close_all() -> None:
 
 def _no_opengl(name: str, error: Exception) -> RuntimeError:
     return RuntimeError(
-        f"no OpenGL context could be opened by {name} ({error}); install libegl1 and set "
-        "MUJOCO_GL=egl, or libosmesa6 and MUJOCO_GL=osmesa"
+        f"no OpenGL context could be opened by {name} ({error}); install libegl1 and "
+        "set MUJOCO_GL=egl, or libosmesa6 and MUJOCO_GL=osmesa"
     )
 
 
@@ -146,10 +146,10 @@ class WindowRenderer:
     def draw(self, model: Any, data: Any) -> None:
         """Update the window, opening it at the first call."""
         if self._viewer is None:
-            import mujoco.viewer
+            from mujoco import viewer
 
             self._data = data
-            self._viewer = mujoco.viewer.launch_passive(model, data)
+            self._viewer = viewer.launch_passive(model, data)
         with self._viewer.lock():
             self._data.qpos[:] = data.qpos
             self._data.mocap_pos[:] = data.mocap_pos

@@ -115,7 +115,7 @@ class MujocoSimulation(ABC):
         if not np.count_nonzero(self._warnings):
             return np.zeros(self.num_rows if ids is None else len(ids), bool)
         unstable = self._warnings.any(axis=1)
-        # Cleared, since a blow-up resets a row's counts: the next one would count 1 again.
+        # Cleared, since a blow-up resets a row's counts: the next would count 1 again.
         self._warnings[:] = 0
         return unstable if ids is None else unstable[ids]
 

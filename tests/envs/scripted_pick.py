@@ -10,7 +10,7 @@ from suite.envs.pickcube import PickCubeVectorEnv
 
 
 class ScriptedPick:
-    """Damped least squares on the tool pose: above the cube, down, close, to the goal."""
+    """Damped least squares on the tool: over the cube, down, close, to the goal."""
 
     def __init__(self) -> None:
         self.model = pickcube.scene_model(with_visuals=False)

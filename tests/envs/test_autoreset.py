@@ -26,12 +26,10 @@ def at_time_limit(mode: str) -> tuple[PickCubeVectorEnv, tuple[Any, ...], np.nda
     """Two rows just truncated, the last step's results, and the sum of rewards."""
     env = PickCubeVectorEnv(2, autoreset_mode=mode)
     env.reset(seed=0)
-    returns = np.zeros(2)
-    for action in random_actions(LIMIT, 2):
-        step = env.step(action)
-        returns += step[1]
-    assert step[3].all() and not step[2].any()
-    return env, step, returns
+    steps = [env.step(action) for action in random_actions(LIMIT, 2)]
+    last = steps[-1]
+    assert last[3].all() and not last[2].any()
+    return env, last, np.sum([step[1] for step in steps], axis=0)
 
 
 def reset_observations() -> np.ndarray:
@@ -66,18 +64,18 @@ def test_same_step_mode_returns_the_new_episode_and_reports_the_old():
 
 def test_same_step_mode_resets_only_the_rows_that_ended():
     env, scripts, obs = grasping(8, steps=0, autoreset_mode="same_step")
-    for step in range(1, 60):
+    done = terminated = np.zeros(8, bool)
+    steps, info = 0, {}
+    while not done.any():
         obs, _, terminated, truncated, info = env.step(scripts.act(obs))
-        done = terminated | truncated
-        if done.any():
-            break
-    assert 0 < done.sum() < 8
+        done, steps = terminated | truncated, steps + 1
+    assert done.sum() < 8
     np.testing.assert_array_equal(info["_final_obs"], done)
     np.testing.assert_array_equal(info["final_info"]["is_success"], terminated)
     np.testing.assert_array_equal(info["final_obs"][~done], obs[~done])
-    assert (info["final_info"]["episode"]["l"] == step).all()
+    assert (info["final_info"]["episode"]["l"] == steps).all()
     scripts.restart(done)
-    elapsed = np.where(done, 1, step + 1)
+    elapsed = np.where(done, 1, steps + 1)
     env.step(scripts.act(obs))
     np.testing.assert_array_equal(env.snapshot().state["elapsed"], elapsed)
 
@@ -106,9 +104,8 @@ def test_metadata_tells_the_autoreset_mode(mode):
 def test_gymnasiums_episode_statistics_work_on_top():
     env = gym.wrappers.vector.RecordEpisodeStatistics(PickCubeVectorEnv(2))
     env.reset(seed=0)
-    for action in random_actions(LIMIT, 2):
-        info = env.step(action)[4]
-    np.testing.assert_array_equal(info["episode"]["l"], LIMIT)
+    infos = [env.step(action)[4] for action in random_actions(LIMIT, 2)]
+    np.testing.assert_array_equal(infos[-1]["episode"]["l"], LIMIT)
 
 
 # -------------------------------------------------------------------------------- halt
@@ -223,5 +220,7 @@ def test_bad_reset_arguments_are_refused(arguments, words):
 
 @pytest.mark.parametrize("mode", ["never", None, 3])
 def test_unknown_autoreset_modes_are_refused(mode):
-    with pytest.raises(ValueError, match="autoreset_mode must be one of .*'same_step'"):
+    with pytest.raises(
+        ValueError, match=r"autoreset_mode must be one of .*'same_step'"
+    ):
         PickCubeVectorEnv(1, autoreset_mode=mode)

@@ -104,6 +104,15 @@ def test_row_does_not_depend_on_which_other_rows_step_along():
         np.testing.assert_array_equal(np.array(seen)[:, row], together[0][:, row])
 
 
+def test_episode_depends_on_its_seed_and_not_on_what_came_before():
+    used, _, _ = grasping(4, steps=20)
+    used.simulation.batch.bind("qacc_warmstart")[:] = 0.1  # where the solver would start
+    actions = random_actions(60, 4)
+    fresh = rollout(PickCubeVectorEnv(4), actions, seed=3)
+    for ours, theirs in zip(rollout(used, actions, seed=3), fresh, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_same_seed_gives_the_same_bytes_in_another_process():
     code = (
         "import hashlib, numpy as np\n"
@@ -161,7 +170,7 @@ def test_without_a_seed_every_environment_and_row_differs():
 # ----------------------------------------------------------- results belong to the user
 def test_later_steps_leave_earlier_results_alone():
     env = PickCubeVectorEnv(2, autoreset_mode="same_step")
-    kept = [env.reset(seed=0)]
+    kept: list[tuple[Any, ...]] = [env.reset(seed=0)]
     at_once = copy.deepcopy(kept)
     for action in random_actions(LIMIT + 2, 2):
         kept.append(env.step(action))

@@ -104,12 +104,12 @@ def test_held_cube_stays_within_a_millimetre_of_the_hand_for_five_seconds(holdin
 def test_held_cube_stays_in_place_while_the_joint_targets_do(holding):
     simulation = restored(holding)
     target = simulation.qpos[:, :7].copy()
-    for step in range(110):
+    visited = []
+    for _ in range(110):
         turn = (target - simulation.qpos[:, :7]) / pickcube.ARM_DELTA
         simulation.step(None, actions(8, turn, CLOSE))
-        if step == 9:  # the arm has given way to the cube's weight by then
-            before = simulation.named_state(None)
-    drift = (simulation.named_state(None) - before)[:, 29:32]
+        visited.append(simulation.named_state(None)[:, 29:32])
+    drift = visited[-1] - visited[9]  # the arm has given way to the weight by then
     assert np.linalg.norm(drift, axis=1).max() < 1e-3
 
 
@@ -286,8 +286,8 @@ def test_tool_pose_of_one_row_has_the_bits_of_many():
         np.testing.assert_array_equal(quaternion(one_axes), quat[:, row])
 
 
-# Share of steps with every joint below 0.2 rad/s under Gaussian action noise. 60 rows x 40
-# steps; the standard error by row is at most 0.01, so 0.04 is four of them.
+# Share of steps with every joint below 0.2 rad/s under Gaussian action noise, over 60
+# rows x 40 steps; the standard error by row is at most 0.01, so 0.04 is four of them.
 @pytest.mark.parametrize(("std", "share"), [(0.4, 0.023), (0.223, 0.29), (0.1, 0.99)])
 def test_action_noise_makes_the_arm_miss_the_static_test_as_published(std, share):
     simulation = at_rest(60)

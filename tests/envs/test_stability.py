@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from mujoco.batch import SimulationError
 
 from suite.envs.pickcube import PickCubeVectorEnv
 
@@ -64,8 +66,11 @@ def test_row_whose_physics_blows_up_is_truncated_alone(
     rows = [1, 4, 5]
     env = PickCubeVectorEnv(64, num_threads=num_threads, autoreset_mode="disabled")
     calm = PickCubeVectorEnv(64, autoreset_mode="disabled")
-    before, _ = env.reset(seed=0)
+    env.reset(seed=0)
     calm.reset(seed=0)
+    # The goal at the cube: a row that blows up must not count as a success for it.
+    env.simulation.extra[rows, :3] = env.simulation.qpos[rows, 9:12]
+    before = env.restore(env.snapshot())
     blow_up(env, rows, value)
     action = np.random.default_rng(0).uniform(-1, 1, (64, 8))
     with caplog.at_level(logging.WARNING, "suite.mujoco"):
@@ -101,9 +106,30 @@ def test_row_is_sound_again_after_its_reset():
     env.reset(seed=0)
     blow_up(env, [0], 1e12)
     env.step(np.zeros((2, 8)))
-    obs, _, _, truncated, _ = env.step(np.zeros((2, 8)))
+    obs = env.step(np.zeros((2, 8)))[0]
     fresh = PickCubeVectorEnv(1)
     fresh.reset(seed=0)
     np.testing.assert_array_equal(obs[0], fresh.reset()[0][0])
     action = np.ones((2, 8))
     np.testing.assert_array_equal(env.step(action)[0][0], fresh.step(action[:1])[0][0])
+
+
+def test_row_that_blows_up_beside_a_halted_one_is_found():
+    env = PickCubeVectorEnv(3, autoreset_mode="disabled")
+    env.reset(seed=0)
+    env.halt(np.array([0]))
+    blow_up(env, [2], 1e12)
+    obs, _, _, truncated, info = env.step(np.zeros((3, 8)))
+    assert truncated.tolist() == [True, False, True]
+    assert info["sim_unstable"].tolist() == [False, False, True]
+    assert np.isfinite(obs).all()
+
+
+def test_row_in_which_mujoco_raises_is_truncated_alone(monkeypatch, caplog):
+    env = PickCubeVectorEnv(3, autoreset_mode="disabled")
+    env.reset(seed=0)
+    error = SimulationError(np.array([1]), "out of memory", 3)
+    monkeypatch.setattr(env.simulation.batch, "step", Mock(side_effect=error))
+    truncated, info = env.step(np.zeros((3, 8)))[3:]
+    assert truncated.tolist() == info["sim_unstable"].tolist() == [False, True, False]
+    assert "out of memory" in caplog.text
