@@ -1,12 +1,12 @@
 """How close batched PickCube stepping comes to the physics alone, and to other ways.
 
-    python benchmarks/performance/rerollout.py [--rows 1024] [--steps 50] [--rounds 7]
+    python benchmarks/performance/rerollout.py [--rows 1024] [--steps 50] [--rounds 5]
 
-Run it on an idle machine. One trajectory of all rows is recorded once; every contender then
-repeats exactly that work, in turns, and the medians of the rounds are compared:
+Run it on an idle machine. One trajectory of all rows is recorded once; every contender
+then repeats exactly that work, in turns, and the medians of the rounds are compared:
 
 limit: ``Batch.step(nstep=5)`` alone, on the recorded states and controls.
-env: ``PickCubeVectorEnv.step``: the same with observation, reward, termination, autoreset.
+env: ``PickCubeVectorEnv.step``: with observation, reward, termination and autoreset.
 policy: the same with the expert policy choosing the actions, as a re-rollout does.
 subproc: the policy over SB3's SubprocVecEnv of ``PickCubeEnv``, one worker a core.
 single: ``SingleEnv`` on HalfCheetah's model against Gymnasium's own HalfCheetah-v5.
@@ -19,29 +19,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import gymnasium as gym
 import numpy as np
 import torch
+from halfcheetah_rows import HalfCheetahEnv
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 import suite
 from suite.agents.policies import sample_actions
 from suite.envs.pickcube import SUBSTEPS, PickCubeEnv, PickCubeVectorEnv
+from suite.process import prepare_process, provenance
 
+RATIOS = ("env/limit", "policy/limit", "policy/subproc")
 TARGETS = {
-    "env/limit": (0.9, 0.9),
-    "policy/limit": (0.8, 0.7),
-    "policy/subproc": (None, 5.0),
+    "env/limit, 1 threads": 0.9,
+    "env/limit, 2 threads": 0.9,
+    "policy/limit, 1 threads": 0.8,
+    "policy/limit, 2 threads": 0.7,
+    "policy/subproc, 2 threads": 5.0,
+    "single/gymnasium": 0.6,
 }
-SINGLE_TARGET = 0.6
 
 
 class Recorded:
@@ -89,6 +91,7 @@ class Recorded:
     def stepping(self) -> float:
         """Seconds of full environment steps."""
         self.env.restore(self.start)
+        obs = self.first_obs
         started = time.perf_counter()
         for actions in self.actions:
             obs, *_ = self.env.step(actions)
@@ -142,9 +145,8 @@ class Subproc:
 
 def single_rate(env: gym.Env, steps: int) -> float:
     """Control steps a second of one environment under recorded random actions."""
-    actions = np.random.default_rng(0).uniform(
-        -1, 1, (steps, *(env.action_space.shape or ()))
-    )
+    size = env.action_space.shape or ()
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, *size))
     env.reset(seed=0)
     started = time.perf_counter()
     for action in actions:
@@ -157,7 +159,7 @@ def single_rate(env: gym.Env, steps: int) -> float:
 def median_rates(
     contenders: dict[str, Callable[[], float]], rounds: int
 ) -> dict[str, float]:
-    """Median rate of each, measured in turns so that a drifting machine hits all alike."""
+    """Median rate of each, in turns so that a drifting machine hits all alike."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, rate in contenders.items():
@@ -166,27 +168,26 @@ def median_rates(
 
 
 def batched(rows: int, steps: int, rounds: int, threads: int) -> dict[str, float]:
-    """Rates of limit, env and policy at a number of threads."""
+    """Rates of limit, env and policy, and of workers as many as threads."""
     recorded = Recorded(rows, steps, threads)
+    subproc = Subproc(threads, 400)
     work = rows * steps
-    contenders: dict[str, Callable[[], float]] = {
-        "limit": lambda: work / recorded.limit(),
-        "env": lambda: work / recorded.stepping(),
-        "policy": lambda: work / recorded.with_policy(),
-    }
-    if threads == 2:
-        subproc = Subproc(threads, 400)
-        contenders["subproc"] = subproc.rate
-    rates = median_rates(contenders, rounds)
-    if threads == 2:
+    try:
+        return median_rates(
+            {
+                "limit": lambda: work / recorded.limit(),
+                "env": lambda: work / recorded.stepping(),
+                "policy": lambda: work / recorded.with_policy(),
+                "subproc": subproc.rate,
+            },
+            rounds,
+        )
+    finally:
         subproc.env.close()
-    return rates
 
 
 def single(rounds: int) -> dict[str, float]:
     """Rates of HalfCheetah through SingleEnv and through Gymnasium."""
-    from halfcheetah_rows import HalfCheetahEnv
-
     ours, theirs = HalfCheetahEnv(), gym.make("HalfCheetah-v5").unwrapped
     return median_rates(
         {
@@ -197,53 +198,40 @@ def single(rounds: int) -> dict[str, float]:
     )
 
 
+def measured(rows: int, steps: int, rounds: int) -> dict[str, Any]:
+    """All rates, and the ratios that have a target."""
+    rates = {f"{n} threads": batched(rows, steps, rounds, n) for n in (1, 2)}
+    ratios = {}
+    for name in RATIOS:
+        above, below = name.split("/")
+        for threads, found in rates.items():
+            ratios[f"{name}, {threads}"] = found[above] / found[below]
+    rates["HalfCheetah"] = single(rounds)
+    found = rates["HalfCheetah"]
+    ratios["single/gymnasium"] = found["ours"] / found["gymnasium"]
+    return {"rates": rates, "ratios": ratios}
+
+
 def main() -> None:
-    """Measure, print a table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure, print the ratios beside their targets, and the JSON line."""
+    parser = argparse.ArgumentParser(description="Speed of batched PickCube stepping.")
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {
-        "benchmark": "rerollout",
-        "rows": args.rows,
-        "steps": args.steps,
-        "rounds": args.rounds,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "rates": {},
-        "ratios": {},
+    prepare_process()
+    found = measured(args.rows, args.steps, args.rounds)
+    for name, ratio in found["ratios"].items():
+        target = TARGETS.get(name)
+        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
+        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
+    rates = {
+        group: {name: round(rate) for name, rate in of.items()}
+        for group, of in found["rates"].items()
     }
-    for threads in (1, 2):
-        rates = batched(args.rows, args.steps, args.rounds, threads)
-        result["rates"][f"{threads} threads"] = {k: round(v) for k, v in rates.items()}
-        for name, targets in TARGETS.items():
-            above, below = name.split("/")
-            if above in rates and below in rates:
-                _report(
-                    result,
-                    f"{name} @{threads}",
-                    rates[above] / rates[below],
-                    targets[threads - 1],
-                )
-    rates = single(args.rounds)
-    result["rates"]["single"] = {k: round(v) for k, v in rates.items()}
-    _report(
-        result, "single/gymnasium", rates["ours"] / rates["gymnasium"], SINGLE_TARGET
-    )
-    print(json.dumps(result))
-
-
-def _report(
-    result: dict[str, Any], name: str, ratio: float, target: float | None
-) -> None:
-    result["ratios"][name] = round(ratio, 3)
-    verdict = (
-        ""
-        if target is None
-        else f"  target {target}  {'ok' if ratio >= target else 'MISSED'}"
-    )
-    print(f"{name:22s} {ratio:7.3f}{verdict}")
+    ratios = {name: round(ratio, 3) for name, ratio in found["ratios"].items()}
+    line = {"benchmark": "rerollout", **vars(args), "rates": rates, "ratios": ratios}
+    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,11 @@ def test_same_step_mode_returns_the_new_episode_and_reports_the_old():
     episode = info["final_info"]["episode"]
     np.testing.assert_allclose(episode["r"], returns, atol=1e-12)
     np.testing.assert_array_equal(episode["l"], LIMIT)
-    assert "final_obs" not in env.step(np.zeros((2, 8)))[4]
+    steps = [env.step(np.zeros((2, 8))) for _ in range(LIMIT)]
+    assert ["final_obs" in step[4] for step in steps] == [False] * (LIMIT - 1) + [True]
+    episode = steps[-1][4]["final_info"]["episode"]
+    returns = np.sum([step[1] for step in steps], axis=0)
+    np.testing.assert_allclose(episode["r"], returns, atol=1e-12)
 
 
 def test_same_step_mode_resets_only_the_rows_that_ended():
