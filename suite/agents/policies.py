@@ -27,18 +27,12 @@ from suite.agents.ppo import PPO
 from suite.storage import IntegrityError, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
-# What a packaged policy is for, and which one it is.
-ALIASES = {
-    "pickcube-expert": "pickcube-ppo-100",
-    "pickcube-optimal": "pickcube-ppo-300",
-}
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
 
 
 def policy_names() -> list[str]:
-    """Names of the packaged policies, aliases included."""
-    names = {path.parent.name for path in PACKAGED.glob("*/card.json")}
-    return sorted(names | {alias for alias, name in ALIASES.items() if name in names})
+    """Names of the packaged policies."""
+    return sorted(path.parent.name for path in PACKAGED.glob("*/card.json"))
 
 
 def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
@@ -55,8 +49,7 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
         ValueError: If there is no such policy; names the near ones.
         suite.runs.IntegrityError: If a file is damaged.
     """
-    packaged = str(name) in policy_names()
-    folder = PACKAGED / ALIASES.get(str(name), name) if packaged else Path(name)
+    folder = PACKAGED / name if str(name) in policy_names() else Path(name)
     if not (folder / "card.json").is_file():
         near = difflib.get_close_matches(str(name), policy_names(), n=3)
         hint = (
