@@ -119,7 +119,7 @@ register(
             {
                 "policy": "MlpPolicy",
                 "advantage": Part(
-                    "suite.agents.rerollout:ReRollout",
+                    "suite.agents.rerollout:LookaheadReRollout",
                     {
                         "policy": Part(
                             "suite.agents.policies:load_policy",

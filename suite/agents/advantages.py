@@ -25,7 +25,8 @@ class Rollout:
         final_values: (T, N) the critic's value of the observation a row ends on: where
             an episode ended, and on the rollout's last step; 0 elsewhere.
         log_probs: (T, N) of the sampled actions.
-        snapshots: T snapshots of all rows before each step, or None if not asked for.
+        snapshots: T + 1 snapshots of all rows, one before each step and one after the
+            last, or None if not asked for.
     """
 
     obs: np.ndarray

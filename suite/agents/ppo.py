@@ -145,34 +145,19 @@ class PPO(sb3.PPO):
                     obs,
                     actions,
                     rewards,
-                    *ends,
+                    *ends[:2],
                     values.cpu().numpy().ravel(),
+                    ends[2],
                     log_probs.cpu().numpy(),
                 )
             )
             self._last_obs = np.asarray(next_obs)
             self._last_episode_starts = dones
-        (
-            obs,
-            actions,
-            rewards,
-            terminated,
-            truncated,
-            final_values,
-            values,
-            log_probs,
-        ) = (np.stack(column) for column in zip(*steps, strict=True))
-        return Rollout(
-            obs,
-            actions,
-            rewards,
-            terminated,
-            truncated,
-            values,
-            final_values,
-            log_probs,
-            snapshots or None,
-        )
+        if self.advantage.needs_snapshots:
+            assert isinstance(env, Restorable)
+            snapshots.append(env.snapshot())
+        columns = [np.stack(column) for column in zip(*steps, strict=True)]
+        return Rollout(*columns, snapshots=snapshots or None)
 
     def _clipped(self, actions: np.ndarray) -> np.ndarray:
         space = self.action_space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +18,10 @@ from suite.agents.advantages import Estimate, Rollout
 from suite.agents.policies import sample_actions
 from suite.arrays import Restorable, Snapshot
 
-SLOTS = (
-    256  # rows stepped together; fixed, as a network's bits depend on its batch size
-)
-SHARD = (
-    4096  # re-rollouts with one generator; fixed, so that threads do not change results
-)
+# Rows stepped together; fixed, because a network's bits depend on its batch size.
+SLOTS = 256
+# Re-rollouts with one generator; fixed, so that threads do not change results.
+SHARD = 4096
 
 
 @dataclass(frozen=True)
@@ -100,26 +98,14 @@ class ReRollout:
         Raises:
             ValueError: If the rollout carries no snapshots.
         """
-        if rollout.snapshots is None:
-            raise ValueError(
-                "ReRollout needs a rollout with snapshots; got one without"
-            )
         shape = rollout.rewards.shape
         jobs = self._jobs(rollout, policy)
-        returns, steps = self._run(jobs, self.policy or policy)
+        (returns, _), steps = self._run(jobs, self.policy or policy)
         by_state = returns.reshape(-1, 2, self.samples)
         q, v = by_state.mean(axis=2).T.reshape(2, *shape)
-        spread = by_state.std(axis=2).mean()
-        metrics = {
-            "advantage/q_mean": float(q.mean()),
-            "advantage/v_mean": float(v.mean()),
-            "advantage/sample_std": float(spread),
-            "advantage/steps_per_rerollout": steps / len(jobs),
-        }
-        return Estimate(q - v, v, sim_steps=steps, metrics=metrics)
+        return _estimate(q, v, by_state.std(axis=2), steps, len(jobs))
 
     def _jobs(self, rollout: Rollout, policy: ActorCriticPolicy) -> _Jobs:
-        assert rollout.snapshots is not None
         states = rollout.rewards.size
         actions = rollout.actions.reshape(states, *rollout.actions.shape[2:])
         space = policy.action_space
@@ -131,14 +117,17 @@ class ReRollout:
                 else np.clip(actions, space.low, space.high)
             )
         return _Jobs(
-            Snapshot.concatenate(rollout.snapshots),
+            Snapshot.concatenate(_snapshots(rollout)[:-1]),
             actions,
             np.repeat(np.arange(states), 2 * self.samples),
             np.tile(np.repeat([True, False], self.samples), states),
         )
 
     def _run(self, jobs: _Jobs, policy: ActorCriticPolicy) -> tuple[np.ndarray, int]:
-        """Returns of all jobs (J,) and the simulator steps they took."""
+        """Returns of all jobs, (2, J), and the simulator steps they took.
+
+        The first row is over the whole horizon, the second without its last step.
+        """
         self._open()
         starts = range(0, len(jobs), SHARD)
         seeds = np.random.SeedSequence([self.seed, self._calls]).spawn(len(starts))
@@ -156,9 +145,8 @@ class ReRollout:
         # lock.
         with ThreadPoolExecutor(self.threads) as pool:
             results = list(pool.map(shard, range(len(starts))))
-        return np.concatenate([r for r, _ in results]), sum(
-            steps for _, steps in results
-        )
+        returns = np.concatenate([found for found, _ in results], axis=1)
+        return returns, sum(steps for _, steps in results)
 
     def _open(self) -> None:
         if self._is_open:
@@ -183,7 +171,7 @@ class ReRollout:
         """Keep every row busy: a finished one takes the next job at once."""
         reseeds = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
-        returns = np.zeros(len(jobs))
+        returns = np.zeros((2, len(jobs)))
         obs = np.zeros(env.observation_space.shape, env.observation_space.dtype)
         job = np.zeros(SLOTS, np.int64)
         age = np.zeros(SLOTS, np.int64)
@@ -208,12 +196,69 @@ class ReRollout:
             given = running & (age == 0) & jobs.is_q[job]
             actions[given] = jobs.actions[jobs.start[job[given]]]
             obs, rewards, terminated, truncated, _ = env.step(actions)
-            returns[job[running]] += (self.gamma**age * rewards)[running]
+            gains = self.gamma**age * rewards
+            returns[0, job[running]] += gains[running]
             age += 1
+            inside = running & (age < self.horizon)
+            returns[1, job[inside]] += gains[inside]
             steps += int(running.sum())
             ended = running & (terminated | truncated | (age >= self.horizon))
             running &= ~ended
             free = np.flatnonzero(ended)
+
+
+class LookaheadReRollout(ReRollout):
+    """``ReRollout`` at half the simulator steps, for deterministic transitions.
+
+    Use it where the simulator itself is deterministic. What a recorded action leads to
+    is then known: the recorded reward and next state. So Q = r + gamma V(next state),
+    and only V is measured, by K re-rollouts from every state. Q and V of one state
+    still share no sample; Q of a state and V of the next one do, so that the errors of
+    consecutive advantages are correlated where ``ReRollout``'s are independent. Where
+    transitions are random it is still unbiased, given the next state that was met.
+
+    Args, errors: As ``ReRollout``.
+    """
+
+    def __call__(self, rollout: Rollout, policy: ActorCriticPolicy) -> Estimate:
+        """Advantages Q - V (T, N); returns are V.
+
+        Raises:
+            ValueError: If the rollout carries no snapshots.
+        """
+        steps, rows = rollout.rewards.shape
+        states = (steps + 1) * rows  # with the one that the rollout's last step led to
+        jobs = _Jobs(
+            Snapshot.concatenate(_snapshots(rollout)),
+            rollout.actions.reshape(steps * rows, *rollout.actions.shape[2:]),
+            np.repeat(np.arange(states), self.samples),
+            np.zeros(states * self.samples, bool),
+        )
+        returns, sim_steps = self._run(jobs, self.policy or policy)
+        by_state = returns.reshape(2, steps + 1, rows, self.samples)
+        # Q's horizon begins a step earlier: its value goes without the last step.
+        v, shorter_v = by_state.mean(axis=3)
+        done = rollout.terminated | rollout.truncated
+        q = rollout.rewards + self.gamma * np.where(done, 0.0, shorter_v[1:])
+        return _estimate(q, v[:-1], by_state[0].std(axis=2), sim_steps, len(jobs))
+
+
+def _snapshots(rollout: Rollout) -> Sequence[Snapshot]:
+    if rollout.snapshots is None:
+        raise ValueError("ReRollout needs a rollout with snapshots; got one without")
+    return rollout.snapshots
+
+
+def _estimate(
+    q: np.ndarray, v: np.ndarray, spread: np.ndarray, steps: int, rerollouts: int
+) -> Estimate:
+    metrics = {
+        "advantage/q_mean": float(q.mean()),
+        "advantage/v_mean": float(v.mean()),
+        "advantage/sample_std": float(spread.mean()),
+        "advantage/steps_per_rerollout": steps / rerollouts,
+    }
+    return Estimate(q - v, v, sim_steps=steps, metrics=metrics)
 
 
 def discount_horizon(gamma: float, tolerance: float) -> float:

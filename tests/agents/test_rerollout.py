@@ -23,7 +23,11 @@ from point_env import (
 
 from suite.agents import rerollout as module
 from suite.agents.ppo import PPO
-from suite.agents.rerollout import ReRollout, discount_horizon
+from suite.agents.rerollout import (
+    LookaheadReRollout,
+    ReRollout,
+    discount_horizon,
+)
 
 GAMMA, TOLERANCE, STATES, SAMPLES = 0.8, 0.2, 200, 512
 HORIZON = 8  # 0.8^7 = 0.21 counts, 0.8^8 = 0.17 does not
@@ -42,8 +46,10 @@ def collected(states: int = STATES, log_std: float = -0.7, task=None):
 
 def brute_force(rollout, policy, samples: int, generator: torch.Generator):
     """Q and V samples (S, K) by looping over states and steps, K copies together."""
-    starts = np.concatenate([s.state["simulation"][:, 0] for s in rollout.snapshots])
-    ages = np.concatenate([s.state["elapsed"] for s in rollout.snapshots])
+    starts = np.concatenate(
+        [s.state["simulation"][:, 0] for s in rollout.snapshots[:-1]]
+    )
+    ages = np.concatenate([s.state["elapsed"] for s in rollout.snapshots[:-1]])
     first = np.clip(rollout.actions.reshape(-1), -1, 1)
     found = np.zeros((2, len(starts), samples))
     for state, (start, age) in enumerate(zip(starts, ages, strict=True)):
@@ -104,28 +110,54 @@ def estimate_with(cls, case, threads: int = 1, samples: int = SAMPLES):
     return rr(rollout, policy)
 
 
+def mutated(cls, before: str, after: str):
+    """The class with one place of its source changed."""
+    source = textwrap.dedent(inspect.getsource(cls))
+    assert source.count(before) == 1
+    scope = dict(vars(module))
+    exec(compile(source.replace(before, after), "mutant", "exec"), scope)
+    return scope[cls.__name__]
+
+
 def test_rerollout_agrees_with_brute_force_on_200_states(case, wide):
     q_ref = case[2].mean(axis=2)[0]
     assert 0.1 < q_ref.mean() < 0.9 and q_ref.std() > 0.1  # a case that says something
     assert agrees(z_scores(estimate_with(ReRollout, case), case[2]))
 
 
+def test_lookahead_agrees_with_brute_force_at_half_the_steps(case, wide):
+    estimate = estimate_with(LookaheadReRollout, case)
+    assert agrees(z_scores(estimate, case[2]))
+    both = estimate_with(ReRollout, case)
+    assert 0.45 < estimate.sim_steps / both.sim_steps < 0.6
+
+
+LOOKAHEAD_MUTANTS = {
+    "value of the same state": ("shorter_v[1:]", "shorter_v[:-1]"),
+    "value after the end": ("np.where(done, 0.0, shorter_v[1:])", "shorter_v[1:]"),
+    "horizon one step longer": ("0.0, shorter_v", "0.0, v"),
+    "next value undiscounted": ("rollout.rewards + self.gamma *", "rollout.rewards +"),
+}
+
+
+@pytest.mark.parametrize("mutant", LOOKAHEAD_MUTANTS)
+def test_lookahead_mutant_disagrees_with_brute_force(case, wide, mutant):
+    cls = mutated(LookaheadReRollout, *LOOKAHEAD_MUTANTS[mutant])
+    assert not agrees(z_scores(estimate_with(cls, case), case[2]))
+
+
 MUTANTS = {
     "horizon off by one": ("age >= self.horizon", "age + 1 >= self.horizon"),
     "gamma^h shifted": ("self.gamma**age", "self.gamma ** (age + 1)"),
-    "success counted twice": ("* rewards)", "* rewards * (1 + terminated))"),
+    "success counted twice": ("* rewards\n", "* rewards * (1 + terminated)\n"),
     "V drawn from Q's samples": ("np.repeat([True, False]", "np.repeat([True, True]"),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutant_disagrees_with_brute_force(case, wide, mutant):
-    before, after = MUTANTS[mutant]
-    source = textwrap.dedent(inspect.getsource(ReRollout))
-    assert source.count(before) == 1
-    scope = dict(vars(module))
-    exec(compile(source.replace(before, after), "mutant", "exec"), scope)
-    assert not agrees(z_scores(estimate_with(scope["ReRollout"], case), case[2]))
+    cls = mutated(ReRollout, *MUTANTS[mutant])
+    assert not agrees(z_scores(estimate_with(cls, case), case[2]))
 
 
 def test_deterministic_policy_gives_the_brute_force_advantage_exactly():
@@ -136,6 +168,13 @@ def test_deterministic_policy_gives_the_brute_force_advantage_exactly():
     )
     advantages = rr(rollout, policy).advantages.reshape(-1)
     np.testing.assert_allclose(advantages, q - v, atol=1e-5)
+
+
+def test_lookahead_of_a_deterministic_policy_is_exact():
+    rollout, policy = collected(states=60, log_std=-20)
+    exact = ReRollout(point_env, policy, 1, GAMMA, 0.0)(rollout, policy)
+    ours = LookaheadReRollout(point_env, policy, 1, GAMMA, 0.0)(rollout, policy)
+    np.testing.assert_allclose(ours.advantages, exact.advantages, atol=1e-5)
 
 
 def test_results_do_not_depend_on_the_number_of_threads(case, monkeypatch):
@@ -177,7 +216,7 @@ def test_remaining_time_limit_is_kept():
     rollout, policy = collected(states=60, task=endless_task())
     rr = ReRollout(lambda n: point_env(n, task=endless_task()), policy, 1, 0.99, 0.0)
     assert rollout.snapshots is not None
-    ages = np.stack([s.state["elapsed"] for s in rollout.snapshots])
+    ages = np.stack([s.state["elapsed"] for s in rollout.snapshots[:-1]])
     expected = (1 - 0.99 ** (LIMIT - ages)) / 0.01
     estimate = rr(rollout, policy)
     np.testing.assert_allclose(estimate.returns, expected)
