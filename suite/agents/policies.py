@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -245,12 +245,18 @@ class Frozen(PPO):
     Args:
         policy: As in SB3.
         env: As in SB3.
-        log_std: The log standard deviation to give every action dimension, if any.
+        log_std: The log standard deviation to act with, one number or one for each
+            action dimension; the start policy's own if None.
         **kwargs: As in SB3.
     """
 
     def __init__(
-        self, policy: Any, env: Any, *, log_std: float | None = None, **kwargs: Any
+        self,
+        policy: Any,
+        env: Any,
+        *,
+        log_std: float | Sequence[float] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(policy, env, **kwargs)
         self._log_std = log_std
@@ -260,7 +266,8 @@ class Frozen(PPO):
         copy_actor(policy, self.policy)
         if self._log_std is not None:
             with torch.no_grad():
-                self.policy.log_std.fill_(self._log_std)
+                own = self.policy.log_std
+                own.copy_(torch.as_tensor(self._log_std).expand_as(own))
 
     def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
         """Nothing to do."""
