@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import queue
 from collections.abc import Callable, Sequence
@@ -87,6 +88,8 @@ class ReRollout:
         self.policy, self.samples, self.gamma = policy, samples, gamma
         self.horizon = discount_horizon(gamma, tolerance)
         self.threads, self.seed = threads, seed
+        if threads < 1:
+            raise ValueError(f"ReRollout needs threads >= 1, got {threads}")
         self._make_env = make_env
         self._envs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._is_open = False
@@ -137,7 +140,9 @@ class ReRollout:
             env = self._envs.get()
             try:
                 part = jobs[slice(starts[index], starts[index] + SHARD)]
-                return self._shard(env, part, policy, seeds[index])
+                # SB3 keeps the current distribution inside the policy, so that threads
+                # which shared one could sample from each other's.
+                return self._shard(env, part, copy.deepcopy(policy), seeds[index])
             finally:
                 self._envs.put(env)
 
