@@ -63,7 +63,7 @@ def explained(reason: BaseException) -> click.ClickException:
     from suite.benchmark import UnknownName
     from suite.storage import IntegrityError
 
-    kept = "finished seeds are kept; the same command goes on from there"
+    kept = "finished seeds are kept; the same command starts this one again"
     if isinstance(reason, Terminated):
         return Stopped(f"terminated; {kept}")
     if isinstance(reason, KeyboardInterrupt):

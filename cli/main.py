@@ -17,6 +17,7 @@ COMMANDS = {
     "report": ("suite_bench.report:report", "Print the table of a run again."),
 }
 DEBUG = "suite_bench.debug"
+ARGUMENTS = "suite_bench.arguments"
 
 
 class LazyGroup(click.Group):
@@ -40,11 +41,18 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments as given: a result states the command it came from."""
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; without --debug no traceback leaves here."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:  # `| head` has enough: click ends quietly
             raise
         except (Exception, KeyboardInterrupt) as reason:
             if ctx.meta.get(DEBUG):

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from suite_bench.errors import Terminated, WrongUse
+from suite_bench.main import ARGUMENTS
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
@@ -92,7 +92,7 @@ def run(
     from suite_bench.display import Screen
     from suite_bench.report import publish
 
-    command = shlex.join(["suite-bench", *sys.argv[1:]])
+    command = _command_line()
     with _sigterm_ends(), Screen(spec.metric) as screen:
         screen.say(f"{spec.name} into {folder.path}")
         for seed in chosen:
@@ -177,3 +177,8 @@ def _sigterm_ends() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _command_line() -> str:
+    arguments = click.get_current_context().meta.get(ARGUMENTS, ())
+    return shlex.join(["suite-bench", *arguments])

@@ -238,14 +238,20 @@ class Benchmark:
 
     # -------------------------------------------------------------------- built
     def check(self) -> None:
-        """Import every part and see that argument names fit; simulates nothing.
+        """Import every part, see that argument names fit, load the start policy.
+
+        Nothing is simulated.
 
         Raises:
             ConfigError: Naming the part and the argument.
+            ValueError: If there is no such start policy.
+            IntegrityError: If it is damaged.
         """
         for part in (self.agent, self.evaluation, *self.wrappers):
             check(part, dict.fromkeys(INJECTED))
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
+        if self.start is not None:
+            resolve("suite.agents.policies:load_policy")(self.start)
 
     def make_env(
         self, num_envs: int, autoreset_mode: str = "disabled", *, num_threads: int = 1

@@ -94,7 +94,7 @@ class SuccessRate:
         return {
             **stochastic,
             "success_first_deterministic": deterministic,
-            "log_std": float(policy.log_std.detach().mean()),
+            **_noise(policy),
         }
 
     def _stochastic(self, policy: Any, key: int) -> dict[str, float]:
@@ -174,6 +174,12 @@ def require_finite(policy: Any) -> None:
                 f"the policy has diverged: its {name} is NaN or infinite; lower the "
                 "learning rate"
             )
+
+
+def _noise(policy: Any) -> dict[str, float]:
+    if not hasattr(policy, "log_std"):  # a categorical policy has none
+        return {}
+    return {"log_std": float(policy.log_std.detach().mean())}
 
 
 # ----------------------------------------------------------------------- statistics

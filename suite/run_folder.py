@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "unfinished": [seed for seed in seeds if results[seed] is None],
         "reference": None if spec.reference is None else spec.reference.source,
         "rows": rows,
-        **_totals(done, rows, spec),
+        **_totals([tables[s] for s in seeds if results[s] is not None], rows, spec),
         "timesteps": _mean([result["timesteps"] for result in done]),
         "sim_steps": _mean([result["sim_steps"] for result in done]),
         "seconds": _mean([result["seconds"]["total"] for result in done]),
@@ -161,20 +161,33 @@ def _reference_rows(reference: Reference | None) -> tuple[tuple[int, int, float]
 
 
 def _totals(
-    done: list[dict[str, Any]], rows: list[dict[str, Any]], spec: Benchmark
+    tables: list[list[dict[str, float]]], rows: list[dict[str, Any]], spec: Benchmark
 ) -> dict[str, dict[str, Any]]:
-    """Final, mean of the last three and peak; the reference's where we got as far."""
-    totals = {
-        key: {**_spread([result[key] for result in done]), "reference": None}
-        for key in ("final", "mean_of_last_3", "peak")
-    }
-    values = [value for _, _, value in _reference_rows(spec.reference)]
-    reached = [row["reference"] for row in rows if row["reference"] is not None]
-    if len(values) > 2 and len(reached) == len(values):
-        totals["final"]["reference"] = values[-1]
-        totals["mean_of_last_3"]["reference"] = sum(values[-3:]) / 3
-        totals["peak"]["reference"] = max(values)
+    """Final, mean of the last three and peak of the finished seeds.
+
+    Where we got as far as the reference, they are over its iterations only: ours has
+    one evaluation more, after the last update, which would favour us.
+    """
+    published = [value for _, _, value in _reference_rows(spec.reference)]
+    reached = [row["iteration"] for row in rows if row["reference"] is not None]
+    is_comparable = len(published) > 2 and len(reached) == len(published)
+    last = reached[-1] if is_comparable else float("inf")
+    curves = [
+        [row[spec.metric] for row in table if row["iteration"] <= last]
+        for table in tables
+    ]
+    totals = {}
+    for key, of in _TOTALS.items():
+        reference = of(published) if is_comparable else None
+        totals[key] = {**_spread([of(c) for c in curves]), "reference": reference}
     return totals
+
+
+_TOTALS: dict[str, Callable[[list[float]], float]] = {
+    "final": lambda values: values[-1],
+    "mean_of_last_3": lambda values: sum(values[-3:]) / len(values[-3:]),
+    "peak": max,
+}
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

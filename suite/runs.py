@@ -136,6 +136,8 @@ class _Run:
         env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
         self.agent = build(spec.agent, available, env=env)
         self.agent.env.seed(env_seed(seed))
+        # What cannot be saved at the end is refused before the start.
+        resolve("suite.agents.policies:architecture")(self.agent.policy)
         self.evaluation = build(spec.evaluation, available)
         self.updates = 0
         self.evaluations: list[dict[str, float]] = []

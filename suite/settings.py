@@ -7,7 +7,7 @@ import re
 import types
 import typing
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,7 +221,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return _is_int(value)
     if plain in (bool, str):
         return isinstance(value, plain)
-    if plain in (list, tuple):
+    if plain in (list, tuple, Sequence):
         return isinstance(value, list) and _items_fit(value, options)
     # Any other class can only be given as an object: a mapping, a part, a reference.
     return isinstance(value, Mapping)
@@ -248,7 +248,7 @@ def _spelled(hint: Any) -> str:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_spelled(option) for option in options))
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         return f"a list of {_spelled(options[0])}"
     if hint is type(None):
         return "null"

@@ -100,7 +100,7 @@ def save_policy(
         for name, tensor in policy.state_dict().items()
         if with_critic or not _is_critic(name)
     }
-    card = {**card, "policy": _architecture(policy)}
+    card = {**card, "policy": architecture(policy)}
     write_directory(
         folder,
         {
@@ -110,7 +110,12 @@ def save_policy(
     )
 
 
-def _architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
+def architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
+    """What ``save_policy`` writes down to build the policy again.
+
+    Raises:
+        ValueError: If it is no plain Gaussian MLP policy.
+    """
     names = {cls: name for name, cls in ACTIVATIONS.items()}
     space = policy.action_space
     if not isinstance(space, gym.spaces.Box) or policy.activation_fn not in names:
@@ -127,18 +132,18 @@ def _architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
     }
 
 
-def _built(architecture: dict[str, Any]) -> ActorCriticPolicy:
-    low = np.array(architecture["action_low"], np.float32)
-    high = np.array(architecture["action_high"], np.float32)
+def _built(plan: dict[str, Any]) -> ActorCriticPolicy:
+    low = np.array(plan["action_low"], np.float32)
+    high = np.array(plan["action_high"], np.float32)
     # Building draws initial weights; loading a file must not move the global generator
     # that the training beside it uses.
     with torch.random.fork_rng(devices=[]):
         return ActorCriticPolicy(
-            gym.spaces.Box(-np.inf, np.inf, (architecture["obs_size"],), np.float32),
+            gym.spaces.Box(-np.inf, np.inf, (plan["obs_size"],), np.float32),
             gym.spaces.Box(low, high, low.shape, np.float32),
             lambda _: 0.0,
-            net_arch=architecture["net_arch"],
-            activation_fn=ACTIVATIONS[architecture["activation"]],
+            net_arch=plan["net_arch"],
+            activation_fn=ACTIVATIONS[plan["activation"]],
             ortho_init=False,
         )
 

@@ -52,11 +52,12 @@ class PPO(sb3.PPO):
         super().__init__(policy, env, **kwargs)
         self.advantage = advantage or GAE(self.gamma, self.gae_lambda)
         self.sim_steps = 0  # every simulator step, the estimator's included
-        if self.advantage.needs_snapshots and not isinstance(self.env, Restorable):
+        simulator = self.env.env if isinstance(self.env, SnapshotVecEnv) else self.env
+        if self.advantage.needs_snapshots and not isinstance(simulator, Restorable):
             raise ValueError(
                 f"{type(self.advantage).__name__} needs snapshots; give a restorable "
                 "vector environment such as gym.make_vec('PickCube-v0', ...), got "
-                f"{self.env!r}"
+                f"{simulator!r}"
             )
 
     def _excluded_save_params(self) -> list[str]:

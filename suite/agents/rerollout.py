@@ -163,6 +163,12 @@ class ReRollout:
                     "ReRollout needs an environment with snapshot and restore, "
                     f"got {env!r}"
                 )
+            mode = env.metadata.get("autoreset_mode", "next_step")
+            if str(getattr(mode, "name", mode)).lower() != "disabled":
+                raise ValueError(
+                    "ReRollout's make_env must pass autoreset_mode='disabled' to "
+                    f"gym.make_vec, got {mode!r}"
+                )
             self._envs.put(env)
         self._is_open = True
 

@@ -55,6 +55,7 @@ def assert_one_sentence(result: Result, code: int, text: str) -> None:
         (["run", "toy", "--set", "agent.call=a:b"], 3, "needs the module 'a'"),
         (["run", "toy", "--set", "agent.gae_lambda=NaN"], 3, "must be finite"),
         (["run", "toy", "--set", "start=nobody"], 3, "no policy is called 'nobody'"),
+        (["run", "toy", "--set", "start=nobody", "--dry-run"], 3, "is called 'nobody'"),
         (["run", "toy", "--set", "evaluation.envs=0"], 3, "needs positive numbers"),
         (["report", "."], 3, "there are no runs in"),
     ],
