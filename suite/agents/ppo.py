@@ -128,9 +128,7 @@ class PPO(sb3.PPO):
                 snapshots.append(env.snapshot())
             obs = np.asarray(self._last_obs)
             with torch.no_grad():
-                actions, values, log_probs = self.policy(
-                    obs_as_tensor(obs, self.device)
-                )
+                actions, values, log_probs = self._act(obs_as_tensor(obs, self.device))
             actions = actions.cpu().numpy()
             next_obs, rewards, dones, infos = env.step(self._clipped(actions))
             self.num_timesteps += env.num_envs
@@ -159,6 +157,10 @@ class PPO(sb3.PPO):
             snapshots.append(env.snapshot())
         columns = [np.stack(column) for column in zip(*steps, strict=True)]
         return Rollout(*columns, snapshots=snapshots or None)
+
+    def _act(self, obs: Any) -> tuple[torch.Tensor, ...]:
+        """Actions, values and log probabilities to collect with."""
+        return self.policy(obs)
 
     def _clipped(self, actions: np.ndarray) -> np.ndarray:
         space = self.action_space
