@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
 from suite.agents.ppo import PPO
@@ -68,7 +71,7 @@ class AWR(PPO):
         super().__init__(policy, env, **kwargs)
         self.beta, self.max_weight = beta, max_weight
 
-    def train(self) -> None:
+    def _improve(self) -> None:
         """``n_epochs`` passes of weighted regression over the buffer."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -123,3 +126,44 @@ class AWR(PPO):
         self.logger.record("train/n_updates", self._n_updates)
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/log_std", self.policy.log_std.mean().item())
+
+
+class FixedBatchAWR(AWR):
+    """AWR on one batch that is collected once: how far can a fixed data set carry?
+
+    Use it with ``iterate`` as the offline counterpart of ``AWR``: the first rollout and
+    its advantages are kept and every further iteration regresses on them again. An
+    estimator that follows the policy in training, such as ``ReRollout`` with
+    ``policy=None``, follows here the one that collected the data.
+
+    Args:
+        policy: As in SB3.
+        env: As in ``PPO``; a batch is ``n_steps`` of each row.
+        updates: Iterations of ``n_epochs`` passes over the batch.
+        **kwargs: As in ``AWR``.
+
+    Raises:
+        ValueError: If there is no update to do.
+    """
+
+    def __init__(self, policy: Any, env: Any, *, updates: int = 100, **kwargs: Any):
+        if updates < 1:
+            raise ValueError(f"FixedBatchAWR needs updates >= 1, got {updates}")
+        super().__init__(policy, env, **kwargs)
+        self.updates = updates
+
+    def planned_updates(self, total_timesteps: int) -> int:
+        """``updates``: environment steps do not count here."""
+        return self.updates
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Collect the batch on the first call, keep it on all others."""
+        if rollout_buffer.full:
+            return True
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)

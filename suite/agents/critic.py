@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.utils import obs_as_tensor
-from torch.nn import functional
 
 from suite.agents.advantages import Estimate, Rollout
 from suite.agents.policies import copy_actor, sample_actions
-from suite.agents.ppo import PPO
+from suite.agents.ppo import PPO, fit_critic
 
 
 class ReturnsToGo:
@@ -92,7 +91,7 @@ class CriticPretraining(PPO):
     def _act(self, obs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.policy(obs, deterministic=self.deterministic)
 
-    def train(self) -> None:
+    def _improve(self) -> None:
         """``n_epochs`` passes of regression over the steps whose return is known."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -118,54 +117,6 @@ class CriticPretraining(PPO):
         )
         self._n_updates += self.n_epochs
         self.logger.record("train/value_loss", loss)
-
-
-def fit_critic(
-    policy: Any,
-    obs: Any,
-    returns: torch.Tensor,
-    *,
-    epochs: int,
-    batch_size: int,
-    max_grad_norm: float,
-) -> float:
-    """Regress a policy's critic on returns; its actor gets no gradient.
-
-    Args:
-        policy: An SB3 actor-critic policy; its own optimiser is used.
-        obs: (M, O).
-        returns: (M,).
-        epochs: Passes over all of them, reshuffled by NumPy's global generator as in
-            SB3's buffers.
-        batch_size: Of a gradient step.
-        max_grad_norm: As in SB3.
-
-    Returns:
-        Mean squared error over the last pass.
-
-    Raises:
-        FloatingPointError: If it is NaN or infinite.
-    """
-    losses: list[float] = []
-    for _ in range(epochs):
-        losses = []
-        for rows in np.array_split(
-            np.random.permutation(len(returns)), max(1, len(returns) // batch_size)
-        ):
-            loss = functional.mse_loss(
-                policy.predict_values(obs[rows]).flatten(), returns[rows]
-            )
-            policy.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
-            policy.optimizer.step()
-            losses.append(loss.item())
-    found = float(np.mean(losses))
-    if not np.isfinite(found):
-        raise FloatingPointError(
-            "the critic's loss became NaN or infinite; lower the learning rate"
-        )
-    return found
 
 
 class CriticError:

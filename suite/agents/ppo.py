@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
+from torch.nn import functional
 
 from suite.agents.advantages import GAE, Advantage, Estimate, Rollout
 from suite.agents.vec import SnapshotVecEnv
@@ -33,10 +35,13 @@ class PPO(sb3.PPO):
         env: An SB3 or Gymnasium environment, or one of our vector environments in
             same-step autoreset mode.
         advantage: The estimator; None is GAE with ``gamma`` and ``gae_lambda``.
+        critic_warmup: So many first iterations train the critic only, so that an
+            untrained one does not steer a policy that is good already.
         **kwargs: SB3's own. Its ``target_kl`` stops at 1.5 times the value given.
 
     Raises:
-        ValueError: If the estimator needs snapshots and the environment has none.
+        ValueError: If the estimator needs snapshots and the environment has none, or
+            the warm-up is negative.
     """
 
     def __init__(
@@ -45,12 +50,19 @@ class PPO(sb3.PPO):
         env: Any,
         *,
         advantage: Advantage | None = None,
+        critic_warmup: int = 0,
         **kwargs: Any,
     ):
+        if critic_warmup < 0:
+            raise ValueError(
+                f"critic_warmup must be 0 or more iterations, got {critic_warmup}"
+            )
         if isinstance(env, gym.vector.VectorEnv):
             env = SnapshotVecEnv(env)
         super().__init__(policy, env, **kwargs)
         self.advantage = advantage or GAE(self.gamma, self.gae_lambda)
+        self.critic_warmup = critic_warmup
+        self.iterations = 0  # rollouts trained on
         self.sim_steps = 0  # every simulator step, the estimator's included
         simulator = self.env.env if isinstance(self.env, SnapshotVecEnv) else self.env
         if self.advantage.needs_snapshots and not isinstance(simulator, Restorable):
@@ -74,7 +86,8 @@ class PPO(sb3.PPO):
             self.set_logger(Logger(folder=None, output_formats=[]))
         total_timesteps, callback = self._setup_learn(total_timesteps, None)
         assert self.env is not None
-        while self.num_timesteps < total_timesteps:
+        last = self.iterations + self.planned_updates(total_timesteps)
+        while self.iterations < last:
             self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             started = time.perf_counter()
@@ -83,6 +96,38 @@ class PPO(sb3.PPO):
             metrics = dict(self.logger.name_to_value)
             self.logger.name_to_value.clear()
             yield metrics
+
+    def planned_updates(self, total_timesteps: int) -> int:
+        """How many iterations ``iterate(total_timesteps)`` makes."""
+        return math.ceil(total_timesteps / (self.n_steps * self.n_envs))
+
+    def train(self) -> None:
+        """Improve the policy on the rollout; while warming up, fit the critic alone."""
+        if self.iterations < self.critic_warmup:
+            self._warm_up()
+        else:
+            self._improve()
+        self.iterations += 1
+
+    def _improve(self) -> None:
+        super().train()
+
+    def _warm_up(self) -> None:
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        buffer = self.rollout_buffer
+        loss = fit_critic(
+            self.policy,
+            obs_as_tensor(
+                buffer.observations.reshape(-1, *buffer.obs_shape), self.device
+            ),
+            torch.as_tensor(buffer.returns.reshape(-1), device=self.device),
+            epochs=self.n_epochs,
+            batch_size=self.batch_size,
+            max_grad_norm=self.max_grad_norm,
+        )
+        self._n_updates += self.n_epochs
+        self.logger.record("train/value_loss", loss)
 
     def collect_rollouts(
         self,
@@ -232,3 +277,51 @@ class PPO(sb3.PPO):
         }
         for name, value in {**values, **estimate.metrics}.items():
             self.logger.record(name, value)
+
+
+def fit_critic(
+    policy: Any,
+    obs: Any,
+    returns: torch.Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    max_grad_norm: float,
+) -> float:
+    """Regress a policy's critic on returns; its actor gets no gradient.
+
+    Args:
+        policy: An SB3 actor-critic policy; its own optimiser is used.
+        obs: (M, O).
+        returns: (M,).
+        epochs: Passes over all of them, reshuffled by NumPy's global generator as in
+            SB3's buffers.
+        batch_size: Of a gradient step.
+        max_grad_norm: As in SB3.
+
+    Returns:
+        Mean squared error over the last pass.
+
+    Raises:
+        FloatingPointError: If it is NaN or infinite.
+    """
+    losses: list[float] = []
+    for _ in range(epochs):
+        losses = []
+        for rows in np.array_split(
+            np.random.permutation(len(returns)), max(1, len(returns) // batch_size)
+        ):
+            loss = functional.mse_loss(
+                policy.predict_values(obs[rows]).flatten(), returns[rows]
+            )
+            policy.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+            policy.optimizer.step()
+            losses.append(loss.item())
+    found = float(np.mean(losses))
+    if not np.isfinite(found):
+        raise FloatingPointError(
+            "the critic's loss became NaN or infinite; lower the learning rate"
+        )
+    return found

@@ -8,7 +8,7 @@ import torch
 from point_env import collect, point_env
 
 from suite.agents.advantages import GAE
-from suite.agents.awr import AWR, awr_weights
+from suite.agents.awr import AWR, FixedBatchAWR, awr_weights
 
 
 def agent(**kwargs) -> AWR:
@@ -83,3 +83,36 @@ def test_policy_improves_on_the_point_task():
 def test_bad_temperature_is_refused(bad):
     with pytest.raises(ValueError, match="must be positive"):
         agent(**bad)
+
+
+def fixed(**kwargs) -> FixedBatchAWR:
+    settings = {"n_steps": 8, "batch_size": 16, "n_epochs": 2, "seed": 0, "gamma": 0.8}
+    env = point_env(4, "same_step")
+    return FixedBatchAWR("MlpPolicy", env, **{**settings, "vf_coef": 0.0, **kwargs})
+
+
+def test_a_fixed_batch_is_collected_once_and_regressed_on_again_and_again():
+    a = fixed(updates=5)
+    before = a.policy.log_std.item()
+    seen = []
+    for metrics in a.iterate(10**6):
+        seen.append(a.rollout_buffer.actions.copy().ravel())
+        assert metrics["train/n_updates"] == 2 * len(seen)
+    assert len(seen) == 5 and a.num_timesteps == 32
+    assert all(set(actions) == set(seen[0]) for actions in seen)
+    assert a.policy.log_std.item() != before
+
+
+def test_one_update_on_a_fixed_batch_is_one_update_of_awr():
+    # One after the other: SB3 seeds the global generators when it constructs.
+    offline = fixed(updates=1)
+    list(offline.iterate(32))
+    online = agent(vf_coef=0.0, n_epochs=2)
+    list(online.iterate(32))
+    ours, theirs = offline.policy.state_dict(), online.policy.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_no_update_is_refused():
+    with pytest.raises(ValueError, match="updates >= 1"):
+        fixed(updates=0)

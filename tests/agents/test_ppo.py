@@ -125,3 +125,33 @@ def test_vec_env_reports_the_end_of_an_episode():
     assert cut and all(info["episode"]["l"] == 20 for info in cut)
     assert all(abs(info["terminal_observation"][0]) < 0.15 for info in won)
     assert all((info["terminal_observation"] != obs).any() for info, obs in ends)
+
+
+def test_warm_up_trains_the_critic_and_leaves_the_actor():
+    agent = PPO(
+        "MlpPolicy", point_env(4, "same_step"), critic_warmup=2, **SMALL, gamma=0.8
+    )
+    actor = agent.policy.get_parameter("action_net.weight")
+    critic = agent.policy.get_parameter("value_net.weight")
+    start = actor.detach().clone(), critic.detach().clone()
+    actors = []
+    for metrics in agent.iterate(3 * 4 * 64):
+        actors.append(torch.equal(actor, start[0]))
+        assert "train/value_loss" in metrics
+    assert actors == [True, True, False]
+    assert not torch.equal(critic, start[1])
+
+
+def test_a_warm_up_regresses_the_value_of_each_obs_on_its_own_return():
+    settings = {**SMALL, "n_epochs": 1, "batch_size": 256, "learning_rate": 0.0}
+    agent = PPO("MlpPolicy", point_env(4, "same_step"), critic_warmup=1, **settings)
+    (metrics,) = agent.iterate(4 * 64)
+    buffer = agent.rollout_buffer
+    by_hand = np.mean((buffer.values - buffer.returns) ** 2)
+    assert metrics["train/value_loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert buffer.returns.std() > 0.1
+
+
+def test_a_negative_warm_up_is_refused():
+    with pytest.raises(ValueError, match="critic_warmup must be 0 or more"):
+        PPO("MlpPolicy", "Pendulum-v1", critic_warmup=-1)
