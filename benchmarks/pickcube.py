@@ -161,8 +161,8 @@ register(
                     **SMALL_EVALUATION,
                 },
             ),
-            "default": Scale("12 minutes; the log's protocol"),
-            "paper": Scale("15 minutes a seed, three seeds", PAPER_EVALUATION),
+            "default": Scale("18 minutes; the log's protocol"),
+            "paper": Scale("21 minutes a seed, three seeds", PAPER_EVALUATION),
         },
         reference=Reference(
             "the experiment log, AWR with 16 samples and beta 0.5 (one seed, "
