@@ -133,3 +133,35 @@ TOY = Benchmark(
         "made up", ((1, 0, 0.1), (2, 32, 0.2), (3, 64, 0.3), (4, 96, 0.5))
     ),
 )
+
+# Episodes of ten steps straddle iterations of eight, so that an environment that starts
+# anew shows; learning rates fall, so that lost progress does.
+_SCHEDULE = Part(
+    "stable_baselines3.common.utils:LinearSchedule",
+    {"start": 3e-2, "end": 1e-3, "end_fraction": 1.0},
+)
+TOY_PPO = TOY.with_settings({"total_timesteps": 128, "agent.learning_rate": _SCHEDULE})
+
+
+def _measured(name: str, estimator: str) -> Benchmark:
+    """AWR with advantages from re-rollouts of the policy that is trained."""
+    agent = {
+        "call": "suite.agents.awr:AWR",
+        "kwargs": {
+            "policy": "MlpPolicy",
+            "advantage": {"call": estimator, "kwargs": {"samples": 1, "gamma": 0.9}},
+            "learning_rate": 1e-2,
+            "n_steps": 8,
+            "batch_size": 16,
+            "n_epochs": 2,
+            "policy_kwargs": {"net_arch": [4]},
+        },
+    }
+    return Benchmark.from_json(
+        {**TOY.to_json(), "name": name, "agent": agent, "total_timesteps": 128}
+    )
+
+
+TOY_AWR = _measured("toy-awr", "suite.agents.rerollout:LookaheadReRollout")
+TOY_RR = _measured("toy-rerollout", "suite.agents.rerollout:ReRollout")
+RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR}

@@ -16,9 +16,25 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from suite.agents.advantages import GAE, Advantage, Estimate, Rollout
+from suite.agents.advantages import (
+    GAE,
+    Advantage,
+    Estimate,
+    Rollout,
+    StatefulAdvantage,
+)
+from suite.agents.state import load_optimizer, load_weights, optimizer_state
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import Restorable
+from suite.arrays import Restorable, Snapshot, require_restorable
+from suite.checkpoints import require_like
+
+_COUNTERS = (
+    "num_timesteps",
+    "sim_steps",
+    "_n_updates",
+    "_episode_num",
+    "_current_progress_remaining",  # what schedules of learning rate and clip read
+)
 
 
 class PPO(sb3.PPO):
@@ -26,7 +42,8 @@ class PPO(sb3.PPO):
 
     Use it wherever SB3's PPO is used; with ``advantage=None`` it estimates what SB3
     does. Only the collection of rollouts differs: raw rewards are kept, truncation is
-    bootstrapped by the estimator instead of being folded into the reward.
+    bootstrapped by the estimator instead of being folded into the reward. It is a
+    ``suite.checkpoints.Learner``: between two iterations it can be put away exactly.
 
     Args:
         policy: As in SB3.
@@ -38,6 +55,8 @@ class PPO(sb3.PPO):
     Raises:
         ValueError: If the estimator needs snapshots and the environment has none.
     """
+
+    _continues = False  # load_state was called: the next iterate goes on from there
 
     def __init__(
         self,
@@ -68,11 +87,15 @@ class PPO(sb3.PPO):
         """Collect and update until ``total_timesteps``; yields what was logged.
 
         Use it to own the loop: evaluate, log or stop between iterations. ``learn`` is
-        SB3's.
+        SB3's. After ``load_state`` it goes on, without resetting the environment.
         """
         if not self._custom_logger:  # SB3's own would leave a folder in /tmp
             self.set_logger(Logger(folder=None, output_formats=[]))
-        total_timesteps, callback = self._setup_learn(total_timesteps, None)
+        continues, self._continues = self._continues, False
+        done = self.num_timesteps if continues else 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps - done, None, reset_num_timesteps=not continues
+        )
         assert self.env is not None
         while self.num_timesteps < total_timesteps:
             self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
@@ -83,6 +106,54 @@ class PPO(sb3.PPO):
             metrics = dict(self.logger.name_to_value)
             self.logger.name_to_value.clear()
             yield metrics
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next iteration depends on but the global generators.
+
+        It refers to live tensors: write or copy it before the next iteration.
+
+        Raises:
+            suite.arrays.NotRestorable: If the environment cannot be saved.
+        """
+        require_restorable(self.env)
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        assert isinstance(self.env, SnapshotVecEnv)
+        is_begun = self._last_obs is not None
+        return {
+            "policy": dict(self.policy.state_dict()),
+            "optimizer": optimizer_state(self.policy.optimizer),
+            "counters": counters,
+            "obs": self._last_obs,
+            "episode_starts": self._last_episode_starts,
+            "env": self.env.snapshot().to_tree() if is_begun else None,
+            "advantage": _estimator_state(self.advantage),
+        }
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``; the next ``iterate`` goes on from there.
+
+        Raises:
+            IntegrityError: If it is not of an agent and environment like these.
+        """
+        assert isinstance(self.env, SnapshotVecEnv)
+        load_weights(self.policy, tree["policy"], "policy")
+        load_optimizer(self.policy.optimizer, tree["optimizer"])
+        own = self.state()
+        require_like(tree["counters"], own["counters"], "counters")
+        for name, value in tree["counters"].items():
+            setattr(self, name, value)
+        require_like(tree["advantage"], own["advantage"], "advantage")
+        if isinstance(self.advantage, StatefulAdvantage):
+            self.advantage.load_state(tree["advantage"])
+        if tree["env"] is not None:
+            obs = self.env.reset()  # for the form; the snapshot replaces every row
+            require_like(tree["obs"], obs, "obs")
+            starts = np.ones(self.env.num_envs, bool)
+            require_like(tree["episode_starts"], starts, "episode_starts")
+            require_like(tree["env"], self.env.snapshot().to_tree(), "env")
+            self.env.restore(Snapshot.from_tree(tree["env"]))
+        self._last_obs, self._last_episode_starts = tree["obs"], tree["episode_starts"]
+        self._continues = True
 
     def collect_rollouts(
         self,
@@ -103,7 +174,7 @@ class PPO(sb3.PPO):
         self._fill(rollout_buffer, rollout, estimate)
         callback.update_locals({"rollout": rollout, "estimate": estimate})
         callback.on_rollout_end()
-        self.sim_steps += rollout.rewards.size + estimate.sim_steps
+        self.sim_steps += rollout.rewards.size + int(estimate.sim_steps)
         self._record(estimate, collected - started, time.perf_counter() - collected)
         return True
 
@@ -230,3 +301,7 @@ class PPO(sb3.PPO):
         }
         for name, value in {**values, **estimate.metrics}.items():
             self.logger.record(name, value)
+
+
+def _estimator_state(advantage: Advantage) -> dict[str, Any]:
+    return advantage.state() if isinstance(advantage, StatefulAdvantage) else {}
