@@ -107,14 +107,15 @@ class RunFolder:
                 ) from None
             yield
 
-    def spec(self) -> Benchmark:
-        """What was run here.
+    def spec(self, seed: int | None = None) -> Benchmark:
+        """What was run here, by a seed or by the first.
 
         Raises:
             ConfigError: If nothing was.
+            IntegrityError: If the specification is not JSON.
         """
-        seeds = self.seeds()
-        if not seeds:
+        seeds = self.seeds() if seed is None else [seed]
+        if not seeds or not (self.seed(seeds[0]) / "spec.json").exists():
             raise ConfigError(
                 f"there are no runs in {self.path}; give a folder such as "
                 "runs/pickcube-awr/default-1a2b3c4d"

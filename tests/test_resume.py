@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from toys import RESUMABLE, TOY, TOY_PPO
+from toys import RESUMABLE
 
-from suite.agents.ppo import PPO
-from suite.benchmark import Benchmark, Part
-from suite.parts import ConfigError
+from suite.benchmark import Benchmark
 from suite.run_folder import RunFolder
 from suite.runs import Progress, run_seed
-from suite.storage import IntegrityError, read_json, write_json
 
 UPDATES = 4
 WALL_CLOCK = {"timing.csv", "timing.json", "run.log"}
