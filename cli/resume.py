@@ -30,13 +30,18 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     trust.
     """
     from suite.parallel import Job
+    from suite.parts import ConfigError
     from suite.process import prepare_process
     from suite.run_folder import RunFolder
 
     is_seed = run.name.startswith("seed-")
     folder = RunFolder(run.parent if is_seed else run)
-    folder.spec()  # says so if there is no run
     seeds = [seed for seed in folder.seeds() if not is_seed or folder.seed(seed) == run]
+    if not seeds:
+        raise ConfigError(
+            f"there are no runs in {run}; give a folder such as "
+            "runs/pickcube-awr/default-1a2b3c4d"
+        )
     todo = [seed for seed in seeds if folder.result(seed) is None]
     prepare_process()  # before anything imports torch
     specs = {seed: folder.spec(seed) for seed in todo}

@@ -27,7 +27,7 @@ jobs_option = click.option(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Seeds to run at a time, each in a process of its own.",
+    help="Seeds to run at a time; several run in a process each.",
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from suite.arrays import NotRestorable
 from suite.benchmark import Benchmark
-from suite.checkpoints import Checkpoints, Found, Learner
+from suite.checkpoints import Checkpoints, Found, Learner, pack
 from suite.evaluation import require_finite
 from suite.parts import ConfigError, build, resolve
 from suite.process import env_seed, random_state, seed_globals, set_random_state
@@ -132,7 +132,7 @@ class Training:
         if not isinstance(self.agent, Learner):
             return f"{type(self.agent).__name__} has no state and load_state"
         try:
-            self.agent.state()
+            pack(self.agent.state())
         except NotRestorable as reason:
             return str(reason)
         return None
@@ -272,12 +272,15 @@ class Training:
 
     # ---------------------------------------------------------------------- end
     def _save(self, folder: Path) -> None:
+        last = self.evaluations[-1] if self.evaluations else None
         card = {
             "benchmark": self.spec.name,
             "digest": self.spec.digest,
             "seed": self.seed,
             **self._where(),
-            "evaluation": self.evaluations[-1] if self.evaluations else None,
+            # Strict JSON, which load_policy insists on, has no NaN.
+            "evaluation": last
+            and {k: v if math.isfinite(v) else None for k, v in last.items()},
             **self.origin.provenance,
         }
         resolve("suite.agents.policies:save_policy")(self.agent.policy, folder, card)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -84,20 +86,49 @@ class Shift(gym.vector.VectorWrapper):
 
 
 class Trouble:
-    """An evaluation that finds nothing, until trouble comes after some updates."""
+    """An evaluation that finds nothing, until trouble comes after some updates.
 
-    def __init__(self, kind: str, after: int = 1):
+    Args:
+        kind: What happens.
+        after: Updates before it does.
+        only: The seed it happens to, or None for all.
+        marker: A folder that is made then; while it is there, nothing happens again.
+        seed: The run's.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        after: int = 1,
+        only: int | None = None,
+        marker: str | None = None,
+        seed: int = 0,
+    ):
         self.kind, self.after = kind, after
+        self.is_hit = only in (None, seed)
+        self.marker = marker and Path(f"{marker}-{seed}")
 
     def __call__(self, policy: Any, key: int) -> dict[str, float]:
-        if key == self.after:
-            if self.kind == "sigterm":
-                os.kill(os.getpid(), signal.SIGTERM)
-            elif self.kind == "interrupt":
-                raise KeyboardInterrupt
-            else:
-                raise ZeroDivisionError("of a bug")
+        is_over = self.marker and self.marker.exists()
+        if key == self.after and self.is_hit and not is_over:
+            if self.marker:
+                self.marker.mkdir()
+            self._happen()
         return {"success_log_metric": 0.0}
+
+    def _happen(self) -> None:
+        if self.kind == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif self.kind == "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.kind == "interrupt":
+            raise KeyboardInterrupt
+        elif self.kind == "full disk":
+            raise OSError(28, "No space left on device", "here")
+        elif self.kind == "sleep":
+            time.sleep(60)
+        else:
+            raise ZeroDivisionError("of a bug")
 
 
 if "Toy-v0" not in gym.registry:

@@ -25,7 +25,7 @@ from suite.agents.advantages import (
 )
 from suite.agents.state import load_optimizer, load_weights, optimizer_state
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import Restorable, Snapshot, require_restorable
+from suite.arrays import NotRestorable, Restorable, Snapshot, require_restorable
 from suite.checkpoints import require_like
 
 _COUNTERS = (
@@ -115,9 +115,8 @@ class PPO(sb3.PPO):
         Raises:
             suite.arrays.NotRestorable: If the environment cannot be saved.
         """
-        require_restorable(self.env)
+        env = self._restorable_env()
         counters = {name: getattr(self, name) for name in _COUNTERS}
-        assert isinstance(self.env, SnapshotVecEnv)
         is_begun = self._last_obs is not None
         return {
             "policy": dict(self.policy.state_dict()),
@@ -125,7 +124,7 @@ class PPO(sb3.PPO):
             "counters": counters,
             "obs": self._last_obs,
             "episode_starts": self._last_episode_starts,
-            "env": self.env.snapshot().to_tree() if is_begun else None,
+            "env": env.snapshot().to_tree() if is_begun else None,
             "advantage": _estimator_state(self.advantage),
         }
 
@@ -135,7 +134,7 @@ class PPO(sb3.PPO):
         Raises:
             IntegrityError: If it is not of an agent and environment like these.
         """
-        assert isinstance(self.env, SnapshotVecEnv)
+        env = self._restorable_env()
         load_weights(self.policy, tree["policy"], "policy")
         load_optimizer(self.policy.optimizer, tree["optimizer"])
         own = self.state()
@@ -146,14 +145,22 @@ class PPO(sb3.PPO):
         if isinstance(self.advantage, StatefulAdvantage):
             self.advantage.load_state(tree["advantage"])
         if tree["env"] is not None:
-            obs = self.env.reset()  # for the form; the snapshot replaces every row
+            obs = env.reset()  # for the form; the snapshot replaces every row
             require_like(tree["obs"], obs, "obs")
-            starts = np.ones(self.env.num_envs, bool)
+            starts = np.ones(env.num_envs, bool)
             require_like(tree["episode_starts"], starts, "episode_starts")
-            require_like(tree["env"], self.env.snapshot().to_tree(), "env")
-            self.env.restore(Snapshot.from_tree(tree["env"]))
+            require_like(tree["env"], env.snapshot().to_tree(), "env")
+            env.restore(Snapshot.from_tree(tree["env"]))
         self._last_obs, self._last_episode_starts = tree["obs"], tree["episode_starts"]
         self._continues = True
+
+    def _restorable_env(self) -> SnapshotVecEnv:
+        if not isinstance(self.env, SnapshotVecEnv):
+            raise NotRestorable(
+                f"{type(self.env).__name__} has no snapshot and restore"
+            )
+        require_restorable(self.env)
+        return self.env
 
     def collect_rollouts(
         self,
