@@ -109,8 +109,8 @@ class NotRestorable(TypeError):
 def require_restorable(env: Any) -> None:
     """See that every layer of an environment saves its own state.
 
-    Use it where a snapshot must be complete: a wrapper passes ``snapshot`` on to what
-    it wraps, so that asking the outermost layer alone would not miss what it keeps.
+    Use it where a snapshot must be complete. A wrapper that passes every attribute on
+    looks restorable by what it wraps, while its own memory would be lost.
 
     Raises:
         NotRestorable: Naming the first layer without ``snapshot`` and ``restore``.

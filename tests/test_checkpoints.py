@@ -380,7 +380,7 @@ def nothing_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="module")
 def policy_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("policy") / "p"
-    save_policy(load_policy("pickcube-untrained"), folder, {})
+    save_policy(load_policy("pickcube-optimal"), folder, {})
     return storage.read_directory(folder)
 
 
@@ -465,7 +465,7 @@ def test_a_card_with_an_impossible_network_is_refused(tmp_path, policy_files, ch
     ids=["float64", "float16", "one more", "one less", "other shapes"],
 )
 def test_weights_of_another_form_are_refused_not_cast(tmp_path, policy_files, change):
-    weights = change(load_policy("pickcube-untrained").state_dict())
+    weights = change(load_policy("pickcube-optimal").state_dict())
     files = {**policy_files, "policy.safetensors": save_tensors(weights)}
     write_directory(tmp_path / "p", files)
     refuse_policy(tmp_path / "p")
