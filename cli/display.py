@@ -30,10 +30,8 @@ class Screen:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task: Any = None
-        self._success = 0.0
-        self._rate: float | None = None  # simulator steps/s of the last update
-        self._steps = self._sim_steps = 0
+        self._lines: dict[int, _Line] = {}
+        self._tasks: dict[int, Any] = {}
 
     def __enter__(self) -> Screen:
         self._bar.start()
@@ -53,33 +51,53 @@ class Screen:
 
     def begin(self, seed: int) -> None:
         """A seed starts; the first evaluation takes a while."""
-        self._task = self._bar.add_task(f"seed {seed}", total=None, story="evaluating")
-        self._steps = self._sim_steps = 0
-        self._rate = None
+        self._lines[seed] = _Line(self.metric)
+        self._tasks[seed] = self._bar.add_task(
+            f"seed {seed}", total=None, story="evaluating"
+        )
 
     def show(self, progress: RunProgress) -> None:
         """Take in a moment of a run; an iteration is an evaluation and an update."""
+        seed, line = progress.seed, self._lines[progress.seed]
+        told = line.take(progress)
+        if told is not None:
+            self.say(f"seed {seed}  {told}")
+        self._bar.update(
+            self._tasks[seed],
+            total=progress.total_updates or 1,
+            completed=progress.updates,
+            story=line.story(progress, progress.timesteps),
+        )
+
+
+class _Line:
+    """What is known of one seed."""
+
+    def __init__(self, metric: str):
+        self.metric = metric
+        self._success: float | None = None
+        self._rate: float | None = None  # simulator steps/s of the last update
+        self._steps = self._sim_steps = 0
+        # Where this session began: a resumed seed has work of others behind it.
+        self._begun: tuple[int, float] | None = None
+
+    def take(self, progress: RunProgress) -> str | None:
+        """Remember a moment; what to say of it, if anything."""
+        if self._begun is None:
+            self._begun = (progress.updates, progress.seconds)
+            self._sim_steps = progress.sim_steps
+        steps, self._steps = self._steps, progress.timesteps
+        if progress.note is not None:
+            return progress.note
         if progress.evaluation is not None:
             self._success = progress.evaluation[self.metric]
         if progress.metrics is not None:
             self._measure(progress, progress.metrics)
-            self.say(
-                f"seed {progress.seed}  iteration "
-                # Its success was measured before its update, with so many steps behind.
-                f"{self._story(progress, steps=self._steps)}"
-            )
-        elif progress.updates >= progress.total_updates:
-            self.say(
-                f"seed {progress.seed}  end  {progress.timesteps:,} steps  "
-                f"success {self._success:.1%}"
-            )
-        self._bar.update(
-            self._task,
-            total=progress.total_updates or 1,
-            completed=progress.updates,
-            story=self._story(progress, steps=progress.timesteps),
-        )
-        self._steps = progress.timesteps
+            # Its success was measured before its update, with so many steps behind.
+            return f"iteration {self.story(progress, steps)}"
+        if progress.updates >= progress.total_updates:
+            return f"end  {progress.timesteps:,} steps  {self._shown_success()}"
+        return None
 
     def _measure(self, progress: RunProgress, metrics: dict[str, float]) -> None:
         seconds = sum(
@@ -90,16 +108,22 @@ class Screen:
             self._rate = (progress.sim_steps - self._sim_steps) / seconds
         self._sim_steps = progress.sim_steps
 
-    def _story(self, progress: RunProgress, steps: int) -> str:
+    def _shown_success(self) -> str:
+        return f"success {'-' if self._success is None else f'{self._success:.1%}'}"
+
+    def story(self, progress: RunProgress, steps: int) -> str:
+        """How far it is."""
         words = [
             f"{progress.updates}/{progress.total_updates}",
             f"{steps:,} steps",
-            f"success {self._success:.1%}",
+            self._shown_success(),
         ]
         if self._rate is not None:
             words.append(f"{self._rate:,.0f} sim steps/s")
-        if progress.updates:
+        updates, seconds = self._begun or (0, 0.0)
+        if progress.updates > updates:
+            done = progress.updates - updates
             left = progress.total_updates - progress.updates
-            seconds = round(progress.seconds / progress.updates * left)
-            words.append(f"ETA {seconds // 60}:{seconds % 60:02}")
+            eta = round((progress.seconds - seconds) / done * left)
+            words.append(f"ETA {eta // 60}:{eta % 60:02}")
         return "  ".join(words)

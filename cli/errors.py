@@ -63,11 +63,10 @@ def explained(reason: BaseException) -> click.ClickException:
     from suite.benchmark import UnknownName
     from suite.storage import IntegrityError
 
-    kept = "finished seeds are kept; the same command starts this one again"
     if isinstance(reason, Terminated):
-        return Stopped(f"terminated; {kept}")
+        return Stopped("terminated")
     if isinstance(reason, KeyboardInterrupt):
-        return Interrupted(f"interrupted; {kept}")
+        return Interrupted("interrupted")
     if isinstance(reason, OSError) and reason.filename is not None:
         return NoResources(f"{reason.strerror}: {reason.filename}")
     kinds: list[tuple[tuple[type[BaseException], ...], type[Failure]]] = [

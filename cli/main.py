@@ -14,6 +14,7 @@ COMMANDS = {
     "list": ("suite_bench.catalogue:list_benchmarks", "Show the benchmarks."),
     "show": ("suite_bench.catalogue:show", "Show a benchmark and its settings."),
     "run": ("suite_bench.run:run", "Run a benchmark and print its table."),
+    "resume": ("suite_bench.resume:resume", "Go on with a run that was stopped."),
     "report": ("suite_bench.report:report", "Print the table of a run again."),
 }
 DEBUG = "suite_bench.debug"
@@ -85,9 +86,10 @@ def main() -> None:
       suite-bench show pickcube-awr
       suite-bench run pickcube-awr --scale quick
       suite-bench run pickcube-awr --seeds 0-2
+      suite-bench resume runs/pickcube-awr/default-1a2b3c4d
       suite-bench run pickcube-awr --set agent.advantage.samples=5
 
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 wrong
     usage, 3 bad setting or data, 4 training diverged, 5 damaged file, 6 disk or
-    resources, 130 interrupted.
+    resources, 130 interrupted, 143 terminated.
     """

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shlex
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from suite_bench.errors import Terminated, WrongUse
+from suite_bench.errors import WrongUse
 from suite_bench.main import ARGUMENTS
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Simulating threads of a seed; the cores are shared if not given. Results do "
+    "not depend on it.",
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Seeds to run at a time; several run in a process each.",
+)
 
 
 @click.command()
@@ -47,12 +58,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where networks live; auto takes CUDA if there is one.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Simulating threads, all cores if not given. Results do not depend on it.",
-)
-@click.option("--fresh", is_flag=True, help="Run finished seeds again as well.")
+@jobs_option
+@threads_option
+@click.option("--fresh", is_flag=True, help="Start over, finished or not.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def run(
@@ -62,6 +70,7 @@ def run(
     scale: str,
     out: Path,
     device: str,
+    jobs: int,
     threads: int | None,
     fresh: bool,
     dry_run: bool,
@@ -73,44 +82,38 @@ def run(
     Examples:
       suite-bench run pickcube-awr
       suite-bench run pickcube-awr --scale quick
-      suite-bench run pickcube-awr --seeds 0-2 --set agent.beta=0.3
+      suite-bench run pickcube-awr --seeds 0-2 --jobs 2
       suite-bench run runs/pickcube-awr/default-1a2b3c4d/seed-0/spec.json
 
-    Finished seeds are skipped, so that the same command goes on after an
-    interruption. A specification names the Python that it calls: run only those
-    that you trust. Progress goes to stderr; the table, with the published numbers
-    beside ours, to stdout; learning curves into the run folder.
+    Finished seeds are skipped and unfinished ones go on after their last update, so
+    the same command continues after an interruption; so does `suite-bench resume`.
+    A specification names the Python that it calls: run only those that you trust.
+    Progress goes to stderr; the table, with the published numbers beside ours, to
+    stdout; learning curves into the run folder.
     """
     spec = _specification(benchmark, scale, assignments)
     chosen = _seeds(seeds) if seeds is not None else spec.seeds
-    from suite.runs import RunFolder, run_seed
+    from suite.runs import RunFolder
 
     folder = RunFolder.of(spec, out)
     if dry_run:
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
-    from suite_bench.display import Screen
-    from suite_bench.report import publish
+    from suite.parallel import Job
+    from suite_bench.seeds import carry_out
 
     command = _command_line()
-    with _sigterm_ends(), Screen(spec.metric) as screen:
-        screen.say(f"{spec.name} into {folder.path}")
-        for seed in chosen:
-            if folder.result(seed) is not None and not fresh:
-                screen.say(f"seed {seed} is finished already (--fresh runs it again)")
-                continue
-            screen.begin(seed)
-            for progress in run_seed(
-                spec,
-                folder,
-                seed,
-                device=device,
-                threads=threads,
-                command=command,
-                fresh=fresh,
-            ):
-                screen.show(progress)
-    publish(folder, as_json)
+    todo = [
+        Job(seed, spec, device, command, fresh)
+        for seed in chosen
+        if fresh or folder.result(seed) is None
+    ]
+    finished = [seed for seed in chosen if seed not in {job.seed for job in todo}]
+    remarks = [
+        f"{spec.name} into {folder.path}",
+        *(f"seed {s} is finished already (--fresh runs it again)" for s in finished),
+    ]
+    carry_out(todo, folder, remarks, jobs, threads, as_json)
 
 
 def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Benchmark:
@@ -124,7 +127,7 @@ def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Bench
             spec = Benchmark.from_json(json.loads(Path(name).read_bytes()))
         except (FileNotFoundError, IsADirectoryError):
             raise WrongUse(f"there is no file {name}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as reason:
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as reason:
             raise ConfigError(f"{name} is not JSON: {reason}") from None
     else:
         spec = get(name)
@@ -158,25 +161,17 @@ def _tell_plan(
         click.echo(json.dumps(plan, indent=2))
         return
     skipped = [seed for seed in seeds if seed not in todo]
+    saved = {seed: folder.saved(seed) for seed in todo if not fresh}
+    begun = [f"{seed} (after {n} updates)" for seed, n in saved.items() if n]
     click.echo(
         f"would run {spec.name}, {spec.total_timesteps:,} environment steps a seed"
     )
     click.echo(f"  into     {folder.path}")
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
+    if begun:
+        click.echo(f"  go on    {', '.join(begun)}")
     if skipped:
         click.echo(f"  finished {', '.join(map(str, skipped))}")
-
-
-@contextlib.contextmanager
-def _sigterm_ends() -> Iterator[None]:
-    def end(*_: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _command_line() -> str:

@@ -49,6 +49,19 @@ class Snapshot:
             None if self.inner is None else self.inner[rows],
         )
 
+    def to_tree(self) -> dict[str, Any]:
+        """It as dicts of arrays, for a checkpoint."""
+        inner = None if self.inner is None else self.inner.to_tree()
+        return {"state": dict(self.state), "inner": inner}
+
+    @staticmethod
+    def from_tree(tree: Mapping[str, Any]) -> Snapshot:
+        """The snapshot of ``to_tree``."""
+        inner = tree["inner"]
+        return Snapshot(
+            tree["state"], None if inner is None else Snapshot.from_tree(inner)
+        )
+
     @staticmethod
     def concatenate(snapshots: Sequence[Snapshot]) -> Snapshot:
         """Rows of several snapshots of the same environment, in order."""
@@ -87,3 +100,24 @@ class Restorable(Protocol):
         Use it where nobody looks at a row any more, such as past a discount horizon.
         """
         ...
+
+
+class NotRestorable(TypeError):
+    """An environment with a layer whose state cannot be saved, named by the message."""
+
+
+def require_restorable(env: Any) -> None:
+    """See that every layer of an environment saves its own state.
+
+    Use it where a snapshot must be complete. A wrapper that passes every attribute on
+    looks restorable by what it wraps, while its own memory would be lost.
+
+    Raises:
+        NotRestorable: Naming the first layer without ``snapshot`` and ``restore``.
+    """
+    layer = env
+    while layer is not None:
+        kind = type(layer)
+        if not (hasattr(kind, "snapshot") and hasattr(kind, "restore")):
+            raise NotRestorable(f"{kind.__name__} has no snapshot and restore")
+        layer = vars(layer).get("env")

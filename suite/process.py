@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,38 @@ def seed_globals(seed: int) -> None:
     random.seed(seed)
     resolve("numpy:random").seed(seed)
     resolve("torch:manual_seed")(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of the generators that ``seed_globals`` seeds, for a checkpoint."""
+    import numpy as np
+
+    version, words, gauss = random.getstate()
+    cuda = resolve("torch:cuda")
+    return {
+        "python": {
+            "version": version,
+            "words": np.array(words, np.uint32),
+            "gauss": gauss,
+        },
+        "numpy": np.random.get_state(legacy=False),
+        "torch": resolve("torch:get_rng_state")(),
+        "cuda": cuda.get_rng_state_all() if cuda.is_initialized() else [],
+    }
+
+
+def set_random_state(tree: Mapping[str, Any]) -> None:
+    """Put a ``random_state`` back."""
+    import numpy as np
+
+    python = tree["python"]
+    random.setstate(
+        (python["version"], tuple(python["words"].tolist()), python["gauss"])
+    )
+    np.random.set_state(tree["numpy"])
+    resolve("torch:set_rng_state")(tree["torch"])
+    if tree["cuda"]:
+        resolve("torch:cuda").set_rng_state_all(tree["cuda"])
 
 
 def env_seed(seed: int) -> int:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from suite.benchmark import Benchmark, Reference
+from suite.checkpoints import Checkpoints
 from suite.evaluation import mean_interval
 from suite.parts import ConfigError
-from suite.storage import read_json, read_table
+from suite.storage import IntegrityError, read_json, read_table
+
+RESULT_SCHEMA = 2  # 1 had wall-clock values in the result itself
 
 
 class RunBusy(OSError):
@@ -46,7 +49,44 @@ class RunFolder:
     def result(self, seed: int) -> dict[str, Any] | None:
         """The result of a finished seed, None if it is not finished."""
         path = self.seed(seed) / "result.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = read_json(path)
+        if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+            raise IntegrityError(
+                f"{path} is not a result of schema {RESULT_SCHEMA}, which this version "
+                "reads; run the seed again with --fresh"
+            )
+        return result
+
+    def origin(self, seed: int) -> dict[str, Any]:
+        """What a seed was started with: command, device, versions, processor.
+
+        Raises:
+            IntegrityError: If it is missing or damaged.
+        """
+        path = self.seed(seed) / "origin.json"
+        origin = read_json(path) if path.exists() else None
+        keys = {"command", "device", "versions", "git_commit", "processor"}
+        if not isinstance(origin, dict) or set(origin) != keys:
+            raise IntegrityError(f"{path} is missing or damaged")
+        return origin
+
+    def saved(self, seed: int) -> int | None:
+        """After how many updates an unfinished seed can go on, None if it cannot."""
+        return max(Checkpoints(self.seed(seed) / "checkpoints").numbers(), default=None)
+
+    def seconds(self, seed: int) -> float:
+        """How long a finished seed took, interruptions left out.
+
+        Raises:
+            IntegrityError: If its timing.json is damaged.
+        """
+        path = self.seed(seed) / "timing.json"
+        try:
+            return float(read_json(path)["seconds"]["total"])
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            raise IntegrityError(f"{path} is missing or damaged") from None
 
     @contextlib.contextmanager
     def locked(self, seed: int) -> Iterator[None]:
@@ -67,14 +107,15 @@ class RunFolder:
                 ) from None
             yield
 
-    def spec(self) -> Benchmark:
-        """What was run here.
+    def spec(self, seed: int | None = None) -> Benchmark:
+        """What was run here, by a seed or by the first.
 
         Raises:
             ConfigError: If nothing was.
+            IntegrityError: If the specification is not JSON.
         """
-        seeds = self.seeds()
-        if not seeds:
+        seeds = self.seeds() if seed is None else [seed]
+        if not seeds or not (self.seed(seeds[0]) / "spec.json").exists():
             raise ConfigError(
                 f"there are no runs in {self.path}; give a folder such as "
                 "runs/pickcube-awr/default-1a2b3c4d"
@@ -118,7 +159,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         **_totals([tables[s] for s in seeds if results[s] is not None], rows, spec),
         "timesteps": _mean([result["timesteps"] for result in done]),
         "sim_steps": _mean([result["sim_steps"] for result in done]),
-        "seconds": _mean([result["seconds"]["total"] for result in done]),
+        "seconds": _mean([folder.seconds(s) for s in seeds if results[s] is not None]),
         "curves": {
             str(seed): [[row["timesteps"], row[spec.metric]] for row in table]
             for seed, table in tables.items()

@@ -1,14 +1,21 @@
-"""Run folders, and the loop that fills them: seeds, threads, logs, results.
+"""Run folders, and what fills them: seeds, checkpoints, logs, results.
 
 runs/<benchmark>/<label>-<digest>/seed-<n>/
     spec.json     the whole specification; ``suite-bench run spec.json`` reruns it
+    origin.json   command, device, versions, commit and processor of the start
     metrics.csv   a row for each update
     eval.csv      a row for each evaluation; it precedes the update of its iteration
-    timing.csv    wall-clock seconds, kept apart: the others repeat byte for byte
-    run.log       what happened when
     policies/<n>/ the policy after n updates, where the benchmark asks for it
     policy/       the last policy
     result.json   written last: its presence means done
+    timing.csv    wall-clock seconds of each phase
+    timing.json   their sums, and when and with how many threads each session ran
+    run.log       what happened when
+    checkpoints/  the newest two, after each update; removed when the seed is done
+
+A run that was stopped, however it was, goes on from its newest checkpoint and ends with
+the same bytes as one that never was, at the same versions on the same kind of
+processor. That holds for everything above timing.csv.
 """
 
 from __future__ import annotations
@@ -16,57 +23,24 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-import math
 import shutil
-import time
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 from suite.benchmark import Benchmark
-from suite.evaluation import require_finite
-from suite.parts import ConfigError, build, resolve
-from suite.process import (
-    cores,
-    env_seed,
-    prepare_process,
-    provenance,
-    resolve_device,
-    seed_globals,
-)
+from suite.checkpoints import Checkpoints, Found
+from suite.parts import ConfigError
+from suite.process import cores, prepare_process, provenance, resolve_device
 from suite.run_folder import RunFolder as RunFolder
 from suite.storage import IntegrityError as IntegrityError
-from suite.storage import Table, write_json
 from suite.storage import read_directory as read_directory
+from suite.storage import read_json, remove_leftovers, write_json
 from suite.storage import write_directory as write_directory
+from suite.training import Origin, Training
+from suite.training import Progress as Progress
 
 log = logging.getLogger("suite.runs")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A moment of a run, for whoever watches.
-
-    Attributes:
-        seed: The run's seed.
-        updates: Updates so far.
-        total_updates: Updates to come in all.
-        timesteps: Environment steps collected.
-        sim_steps: Simulator steps, the estimator's included.
-        seconds: Since the start.
-        evaluation: What the evaluation found, or None after an update.
-        metrics: What the update logged, or None after an evaluation.
-    """
-
-    seed: int
-    updates: int
-    total_updates: int
-    timesteps: int
-    sim_steps: int
-    seconds: float
-    evaluation: dict[str, float] | None = None
-    metrics: dict[str, float] | None = None
 
 
 def run_seed(
@@ -81,7 +55,8 @@ def run_seed(
 ) -> Generator[Progress, None, None]:
     """Run one seed of a benchmark into its folder; yields as it goes.
 
-    A finished seed yields nothing. An unfinished one starts over.
+    A finished seed yields nothing. An unfinished one goes on after its newest
+    checkpoint, or starts over if it has none yet.
 
     Args:
         spec: What to run.
@@ -89,201 +64,113 @@ def run_seed(
         seed: Of everything random in the run.
         device: ``"auto"`` (CUDA if there is one), ``"cpu"`` or ``"cuda"``.
         threads: Threads that simulate; all cores if None. Results do not depend on it.
-        command: What the user typed, for the record.
-        fresh: Start over even if finished.
+        command: What the user typed, for the record; that of the start counts.
+        fresh: Start over, finished or not.
 
     Raises:
         RunBusy: If another process writes there.
-        ConfigError: If the specification cannot be built.
+        ConfigError: If the specification cannot be built, or what lies there is of
+            another one or was begun on another device.
         FloatingPointError: If the training diverged.
-        IntegrityError: If the start policy is damaged.
+        IntegrityError: If the start policy or every checkpoint is damaged.
         OSError: If the disk refuses.
     """
     home = folder.seed(seed)
     with folder.locked(seed):
         if folder.result(seed) is not None and not fresh:
             return
-        if home.exists():
-            shutil.rmtree(home)
-        home.mkdir()
-        write_json(home / "spec.json", spec.to_json())
+        prepare_process()
+        found = None if fresh else _newest(folder, seed, spec)
+        if found is None:
+            origin = _begin(home, spec, device, command)
+        else:
+            origin = _origin(folder, seed, device)
+        for leftovers in (home, home / "policies", home / "checkpoints"):
+            remove_leftovers(leftovers)
+        threads = threads or cores()
         with _log_file(home / "run.log"):
-            prepare_process()
-            run = _Run(spec, home, seed, resolve_device(device), threads or cores())
             log.info("started: %s", command or "from Python")
-            yield from run.train()
-            run.finish(command)
+            training = Training(spec, home, seed, threads, origin, found)
+            for note in _notes(training, found):
+                log.warning(note)
+                yield training.progress(note=note)
+            timing = _timing(home, training.updates, threads, command)
+            write_json(home / "timing.json", timing)
+            yield from training.train()
+            training.finish(timing)
+            shutil.rmtree(home / "checkpoints", ignore_errors=True)
             log.info("finished")
 
 
-class _Run:
-    """One seed under way."""
-
-    def __init__(
-        self, spec: Benchmark, home: Path, seed: int, device: str, threads: int
-    ):
-        self.spec, self.home, self.seed = spec, home, seed
-        self.device, self.threads = device, threads
-        self.started = time.perf_counter()
-        self.started_at = datetime.datetime.now(datetime.UTC)
-        seed_globals(seed)
-        available = {
-            "make_env": spec.make_env,
-            "seed": seed,
-            "device": device,
-            "threads": threads,
-        }
-        env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
-        self.agent = build(spec.agent, available, env=env)
-        self.agent.env.seed(env_seed(seed))
-        # What cannot be saved at the end is refused before the start.
-        resolve("suite.agents.policies:architecture")(self.agent.policy)
-        self.evaluation = build(spec.evaluation, available)
-        self.updates = 0
-        self.evaluations: list[dict[str, float]] = []
-        self.phases: dict[str, float] = {}  # seconds
-        self.tables = {
-            n: Table(home / f"{n}.csv") for n in ("metrics", "eval", "timing")
-        }
-        if spec.start is not None:
-            self._start_from(
-                resolve("suite.agents.policies:load_policy")(spec.start, device)
-            )
-
-    def _start_from(self, policy: Any) -> None:
-        if hasattr(self.agent, "start_from"):
-            self.agent.start_from(policy)
-        else:  # the critic stays as it was initialised: "reset" in the log's words
-            resolve("suite.agents.policies:copy_actor")(policy, self.agent.policy)
-
-    def train(self) -> Iterator[Progress]:
-        """Evaluate before each update, and once more after the last."""
-        iterations = self.agent.iterate(self.spec.total_timesteps)
-        while True:
-            require_finite(self.agent.policy)
-            is_due = self.updates % self.spec.every == 0
-            if is_due:
-                yield self._evaluate()
-            if self.updates in self.spec.checkpoint_at:
-                self._save(self.home / "policies" / str(self.updates))
-            metrics = self._update(iterations)
-            if metrics is None:
-                break
-            self.updates += 1
-            yield self._record(metrics)
-        if not is_due:
-            yield self._evaluate()
-
-    def _update(
-        self, iterations: Iterator[dict[str, float]]
-    ) -> dict[str, float] | None:
-        try:
-            return next(iterations, None)
-        except (ValueError, RuntimeError):
-            # Weights that went to NaN within an update surface deep inside torch, as a
-            # page about a distribution: say what it is.
-            require_finite(self.agent.policy)
-            raise
-
-    def _evaluate(self) -> Progress:
-        started = time.perf_counter()
-        found = self.evaluation(self.agent.policy, self.updates)
-        self._time({"evaluation": time.perf_counter() - started})
-        if self.spec.metric not in found:
-            raise ConfigError(
-                f"the evaluation gives no {self.spec.metric!r}, the metric of "
-                f"{self.spec.name}; it gives {', '.join(found)}"
-            )
-        row = {**self._where(), **found}
-        self.evaluations.append(row)
-        self.tables["eval"].append(row)
-        log.info("iteration %d: %s", self.updates + 1, found)
-        return self._progress(evaluation=found)
-
-    def _record(self, metrics: Mapping[str, float]) -> Progress:
-        # Plain floats: an agent may log NumPy scalars, whose text depends on their
-        # type.
-        metrics = {name: float(value) for name, value in metrics.items()}
-        steady = {k: v for k, v in metrics.items() if not k.startswith("time/")}
-        where = {**self._where(), "iteration": self.updates}  # the one just finished
-        self.tables["metrics"].append({**where, **steady})
-        self._time(
-            {
-                name.removeprefix("time/").removesuffix("_seconds"): seconds
-                for name, seconds in metrics.items()
-                if name.startswith("time/") and name.endswith("_seconds")
-            }
+def _newest(folder: RunFolder, seed: int, spec: Benchmark) -> Found | None:
+    home = folder.seed(seed)
+    if not (home / "spec.json").exists():
+        return None
+    if Benchmark.from_json(read_json(home / "spec.json")).digest != spec.digest:
+        raise ConfigError(
+            f"{home} holds another specification; start over with --fresh, or choose "
+            "another --out"
         )
-        log.info("update %d done", self.updates)
-        return self._progress(metrics=metrics)
+    return Checkpoints(home / "checkpoints").newest()
 
-    def _time(self, phases: Mapping[str, float]) -> None:
-        elapsed = time.perf_counter() - self.started
-        row = {"updates": self.updates, "elapsed": elapsed, **phases}
-        self.tables["timing"].append(row)
-        for name, seconds in phases.items():
-            self.phases[name] = self.phases.get(name, 0.0) + seconds
 
-    def _where(self) -> dict[str, int]:
-        agent = self.agent
-        return {
-            "iteration": self.updates + 1,
-            "updates": self.updates,
-            "timesteps": agent.num_timesteps,
-            "sim_steps": agent.sim_steps,
-        }
+def _begin(home: Path, spec: Benchmark, device: str, command: str) -> Origin:
+    """An empty folder with what the run is; nothing that was there is left."""
+    origin = Origin(command, resolve_device(device), provenance())
+    if home.exists():
+        # First: a folder half removed must not count as done.
+        (home / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(home)
+    home.mkdir()
+    facts = {"command": origin.command, "device": origin.device, **origin.provenance}
+    write_json(home / "origin.json", facts)
+    write_json(home / "spec.json", spec.to_json())
+    return origin
 
-    def _progress(self, **event: Any) -> Progress:
-        agent, seconds = self.agent, time.perf_counter() - self.started
-        batch = getattr(agent, "n_steps", 0) * self.spec.env.num_envs
-        total = math.ceil(self.spec.total_timesteps / batch) if batch else self.updates
-        return Progress(
-            self.seed,
-            self.updates,
-            total,
-            agent.num_timesteps,
-            agent.sim_steps,
-            seconds,
-            **event,
+
+def _origin(folder: RunFolder, seed: int, device: str) -> Origin:
+    """What the run that goes on was begun with."""
+    facts = folder.origin(seed)
+    command, began_on = facts.pop("command"), facts.pop("device")
+    if device not in ("auto", began_on):
+        raise ConfigError(
+            f"{folder.seed(seed)} was begun on {began_on}; go on with --device "
+            f"{began_on}, or start over with --fresh"
         )
+    return Origin(command, resolve_device(began_on), facts)
 
-    def _save(self, folder: Path) -> None:
-        card = {
-            "benchmark": self.spec.name,
-            "digest": self.spec.digest,
-            "seed": self.seed,
-            **self._where(),
-            "evaluation": self.evaluations[-1] if self.evaluations else None,
-            **provenance(),
-        }
-        resolve("suite.agents.policies:save_policy")(self.agent.policy, folder, card)
 
-    def finish(self, command: str) -> None:
-        """Keep the policy and write the result, which marks the seed as done."""
-        self._save(self.home / "policy")
-        values = [row[self.spec.metric] for row in self.evaluations]
-        peak = max(range(len(values)), key=values.__getitem__)
-        result = {
-            "schema": 1,
-            "benchmark": self.spec.name,
-            "digest": self.spec.digest,
-            "seed": self.seed,
-            "metric": self.spec.metric,
-            "final": values[-1],
-            "mean_of_last_3": sum(values[-3:]) / len(values[-3:]),
-            "peak": values[peak],
-            "peak_iteration": self.evaluations[peak]["iteration"],
-            **{
-                key: self._where()[key] for key in ("updates", "timesteps", "sim_steps")
-            },
-            "seconds": {"total": time.perf_counter() - self.started, **self.phases},
-            "started": self.started_at.isoformat(timespec="seconds"),
-            "command": command,
-            "device": self.device,
-            "threads": self.threads,
-            **provenance(),
-        }
-        write_json(self.home / "result.json", result)
+def _notes(training: Training, found: Found | None) -> Iterator[str]:
+    """What the user should know before it starts."""
+    if training.unsaved is not None:
+        yield f"an interruption will lose this run: {training.unsaved}"
+    if found is None:
+        return
+    for damage in found.damaged:
+        yield f"{damage}; falling back to the checkpoint before"
+    now = provenance()
+    if now not in (training.origin.provenance, *training.resumed_with):
+        training.resumed_with.append(now)
+    if now != training.origin.provenance:
+        changes = "; ".join(_changes(training.origin.provenance, now))
+        yield f"not what it was begun with, so results may differ: {changes}"
+    yield f"continues from iteration {training.updates + 1}"
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    flat = [{**facts, **facts["versions"]} for facts in (before, now)]
+    for name in sorted({*flat[0], *flat[1]} - {"versions"}):
+        old, new = (facts.get(name) for facts in flat)
+        if old != new:
+            yield f"{name} {old}, now {new}"
+
+
+def _timing(home: Path, updates: int, threads: int, command: str) -> dict[str, Any]:
+    path = home / "timing.json"
+    sessions = read_json(path)["sessions"] if path.exists() else []
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    session = {"started": started, "updates": updates, "threads": threads}
+    return {"sessions": [*sessions, {**session, "command": command}]}
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LEFTOVER = re.compile(r"\..+\.(tmp|old)-\d+")
 
 
 class IntegrityError(Exception):
@@ -73,11 +74,32 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
             file, or if the manifest is missing or damaged; the message names the file.
     """
     path = Path(path)
-    entries = _read_manifest(path).get("files", {})
+    entries = _read_manifest(path)["files"]
     for entry in sorted(os.listdir(path)):
         if entry != MANIFEST and entry not in entries:
             raise IntegrityError(f"{path / entry} is not in {MANIFEST}; remove it")
     return {name: _read_verified(path / name, entries[name]) for name in entries}
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory so that nobody meets a half of it under its name."""
+    aside = path.with_name(f".{path.name}.old-{os.getpid()}")
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that died left behind in a folder.
+
+    Use it only where nobody else writes, such as under the lock of a run.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _manifest(files: Mapping[str, bytes], extra: Mapping[str, Any] | None) -> bytes:
@@ -101,6 +123,8 @@ def _render_manifest(body: Mapping[str, Any]) -> bytes:
 def _read_manifest(path: Path) -> dict[str, Any]:
     where = path / MANIFEST
     try:
+        if where.is_symlink() or (where.exists() and not where.is_file()):
+            raise IntegrityError(f"{where} is not a plain file")
         raw = where.read_bytes()
     except OSError as reason:
         raise IntegrityError(
@@ -113,7 +137,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"{where} has schema {body.get('schema')!r}, this version reads {SCHEMA}"
         )
-    for name in body.get("files", ()):
+    entries = body.get("files")
+    if not isinstance(entries, dict):
+        raise IntegrityError(f"{where} lists no files")
+    for name in entries:
         if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
             raise IntegrityError(
                 f"{where} names {name!r}, which is not a plain file name"
@@ -130,23 +157,30 @@ def _parsed_manifest(raw: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
+def _read_verified(path: Path, entry: Any) -> bytes:
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path} is missing or not a plain file")
-    content = path.read_bytes()
-    if dict(entry) != _entry(content):
+    size = path.stat().st_size  # compared first: a file made huge is not read
+    if (
+        not isinstance(entry, dict)
+        or entry.get("bytes") != size
+        or entry != _entry(content := path.read_bytes())
+    ):
         raise IntegrityError(
-            f"{path} is damaged: its {len(content)} bytes are not those recorded in "
-            f"{MANIFEST}"
+            f"{path} is damaged: its {size} bytes are not those recorded in {MANIFEST}"
         )
     return content
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as reason:
+        # A failed write names no file, and a user needs to know which disk is full.
+        raise OSError(reason.errno, reason.strerror, str(path)) from None
 
 
 def _sync(folder: Path) -> None:
@@ -163,6 +197,7 @@ def _replace_directory(source: Path, target: Path) -> None:
         source.rename(target)
         return
     aside = target.with_name(f".{target.name}.old-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)  # a leftover of a dead process of this id
     target.rename(aside)
     source.rename(target)
     shutil.rmtree(aside)
@@ -187,10 +222,32 @@ def read_json(path: Path) -> Any:
     Raises:
         IntegrityError: If it is not JSON.
     """
+    return parse_json(path.read_bytes(), path, allow_nan=True)
+
+
+def parse_json(raw: bytes, path: Path, *, allow_nan: bool = False) -> Any:
+    """The document in some bytes.
+
+    Args:
+        raw: The bytes.
+        path: Where they are from, for the message.
+        allow_nan: Whether NaN and Infinity, which Python writes, are let through.
+
+    Raises:
+        IntegrityError: If they are not JSON, or nested without end.
+    """
+
+    def constant(name: str) -> float:
+        if not allow_nan:
+            raise ValueError(f"it holds {name}")
+        return float(name)
+
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(raw, parse_constant=constant)
     except ValueError as reason:
         raise IntegrityError(f"{path} is not JSON: {reason}") from None
+    except RecursionError:
+        raise IntegrityError(f"{path} is not JSON of ours: nested too deep") from None
 
 
 class Table:
@@ -198,12 +255,24 @@ class Table:
 
     Args:
         path: Of the file.
+        text: What it held when a run was put away: the file is set back to that.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, text: str = ""):
         self.path = path
-        self.columns: list[str] = []
-        self._rows: list[Mapping[str, Any]] = []
+        self.columns, *rows = list(csv.reader(text.splitlines())) or [[]]
+        self._rows: list[Mapping[str, Any]] = [
+            dict(zip(self.columns, row, strict=True)) for row in rows
+        ]
+        if text:
+            _write_synced(path, text.encode())
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
+    def text(self) -> str:
+        """The file so far."""
+        return self.path.read_text() if self._rows else ""
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row to the disk."""

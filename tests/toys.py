@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -84,20 +86,49 @@ class Shift(gym.vector.VectorWrapper):
 
 
 class Trouble:
-    """An evaluation that finds nothing, until trouble comes after some updates."""
+    """An evaluation that finds nothing, until trouble comes after some updates.
 
-    def __init__(self, kind: str, after: int = 1):
+    Args:
+        kind: What happens.
+        after: Updates before it does.
+        only: The seed it happens to, or None for all.
+        marker: A folder that is made then; while it is there, nothing happens again.
+        seed: The run's.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        after: int = 1,
+        only: int | None = None,
+        marker: str | None = None,
+        seed: int = 0,
+    ):
         self.kind, self.after = kind, after
+        self.is_hit = only in (None, seed)
+        self.marker = marker and Path(f"{marker}-{seed}")
 
     def __call__(self, policy: Any, key: int) -> dict[str, float]:
-        if key == self.after:
-            if self.kind == "sigterm":
-                os.kill(os.getpid(), signal.SIGTERM)
-            elif self.kind == "interrupt":
-                raise KeyboardInterrupt
-            else:
-                raise ZeroDivisionError("of a bug")
+        is_over = self.marker and self.marker.exists()
+        if key == self.after and self.is_hit and not is_over:
+            if self.marker:
+                self.marker.mkdir()
+            self._happen()
         return {"success_log_metric": 0.0}
+
+    def _happen(self) -> None:
+        if self.kind == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif self.kind == "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.kind == "interrupt":
+            raise KeyboardInterrupt
+        elif self.kind == "full disk":
+            raise OSError(28, "No space left on device", "here")
+        elif self.kind == "sleep":
+            time.sleep(60)
+        else:
+            raise ZeroDivisionError("of a bug")
 
 
 if "Toy-v0" not in gym.registry:
@@ -133,3 +164,35 @@ TOY = Benchmark(
         "made up", ((1, 0, 0.1), (2, 32, 0.2), (3, 64, 0.3), (4, 96, 0.5))
     ),
 )
+
+# Episodes of ten steps straddle iterations of eight, so that an environment that starts
+# anew shows; learning rates fall, so that lost progress does.
+_SCHEDULE = Part(
+    "stable_baselines3.common.utils:LinearSchedule",
+    {"start": 3e-2, "end": 1e-3, "end_fraction": 1.0},
+)
+TOY_PPO = TOY.with_settings({"total_timesteps": 128, "agent.learning_rate": _SCHEDULE})
+
+
+def _measured(name: str, estimator: str) -> Benchmark:
+    """AWR with advantages from re-rollouts of the policy that is trained."""
+    agent = {
+        "call": "suite.agents.awr:AWR",
+        "kwargs": {
+            "policy": "MlpPolicy",
+            "advantage": {"call": estimator, "kwargs": {"samples": 1, "gamma": 0.9}},
+            "learning_rate": 1e-2,
+            "n_steps": 8,
+            "batch_size": 16,
+            "n_epochs": 2,
+            "policy_kwargs": {"net_arch": [4]},
+        },
+    }
+    return Benchmark.from_json(
+        {**TOY.to_json(), "name": name, "agent": agent, "total_timesteps": 128}
+    )
+
+
+TOY_AWR = _measured("toy-awr", "suite.agents.rerollout:LookaheadReRollout")
+TOY_RR = _measured("toy-rerollout", "suite.agents.rerollout:ReRollout")
+RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR}

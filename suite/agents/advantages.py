@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,12 +58,28 @@ class Estimate:
 
 
 class Advantage(Protocol):
-    """Estimates advantages of a rollout; hand one to ``PPO`` or ``AWR``."""
+    """Estimates advantages of a rollout; hand one to ``PPO`` or ``AWR``.
+
+    One whose next estimate depends on earlier ones is a ``StatefulAdvantage``.
+    """
 
     needs_snapshots: bool
 
     def __call__(self, rollout: Rollout, policy: Any) -> Estimate:
         """Advantages and returns of a rollout that ``policy`` collected."""
+        ...
+
+
+@runtime_checkable
+class StatefulAdvantage(Advantage, Protocol):
+    """An estimator that remembers: its memory is part of a run's checkpoints."""
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers: arrays and JSON values."""
+        ...
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``."""
         ...
 
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
 from suite.agents.ppo import PPO
+from suite.checkpoints import require_like
 
 
 def awr_weights(
@@ -167,3 +168,32 @@ class FixedBatchAWR(AWR):
         if rollout_buffer.full:
             return True
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+
+    def state(self) -> dict[str, Any]:
+        """As in ``PPO``, with the batch."""
+        buffer = self.rollout_buffer
+        batch = (
+            {name: getattr(buffer, name) for name in _BATCH} if buffer.full else None
+        )
+        return {**super().state(), "batch": batch}
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """As in ``PPO``.
+
+        Raises:
+            IntegrityError: If it is not of an agent and environment like these.
+        """
+        super().load_state(tree)
+        buffer = self.rollout_buffer
+        buffer.reset()
+        if tree["batch"] is None:
+            return
+        flat = {n: buffer.swap_and_flatten(getattr(buffer, n)) for n in _BATCH}
+        require_like(tree["batch"], flat, "batch")
+        for name, array in tree["batch"].items():
+            setattr(buffer, name, array)
+        buffer.full, buffer.generator_ready = True, True
+
+
+# Of SB3's buffer, as its ``get`` leaves them: flattened to (T * N, ...).
+_BATCH = ("observations", "actions", "values", "log_probs", "advantages", "returns")

@@ -11,7 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from suite.agents.advantages import Estimate, Rollout
 from suite.agents.policies import copy_actor, sample_actions
-from suite.agents.ppo import PPO, fit_critic
+from suite.agents.ppo import PPO
 
 
 class ReturnsToGo:
@@ -33,7 +33,7 @@ class ReturnsToGo:
         """Returns (T, N), NaN where unknown; advantages are those minus the values."""
         done = rollout.terminated | rollout.truncated
         returns = np.empty(rollout.rewards.shape)
-        following = np.full(returns.shape[1], np.nan)
+        following = np.full_like(returns[0], np.nan)
         for t in reversed(range(len(returns))):
             following = rollout.rewards[t] + self.gamma * np.where(
                 done[t], 0.0, following
@@ -93,30 +93,17 @@ class CriticPretraining(PPO):
 
     def _improve(self) -> None:
         """``n_epochs`` passes of regression over the steps whose return is known."""
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
-        known = np.flatnonzero(np.isfinite(buffer.returns.ravel()))
-        if known.size == 0:
+        known = np.isfinite(buffer.returns)
+        if not known.any():
             raise ValueError(
                 f"no episode ended within {self.n_steps} steps, so that no return is "
                 "known; raise n_steps"
             )
-        obs = buffer.observations.reshape(-1, *buffer.obs_shape)[known]
-        returns = buffer.returns.reshape(-1)[known]
-        errors = buffer.values.reshape(-1)[known] - returns
+        errors = (buffer.values - buffer.returns)[known]
         self.logger.record("critic/held_out_mse", float(np.square(errors).mean()))
-        self.logger.record("critic/mean_return", float(returns.mean()))
-        loss = fit_critic(
-            self.policy,
-            obs_as_tensor(obs, self.device),
-            torch.as_tensor(returns, device=self.device),
-            epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            max_grad_norm=self.max_grad_norm,
-        )
-        self._n_updates += self.n_epochs
-        self.logger.record("train/value_loss", loss)
+        self.logger.record("critic/mean_return", float(buffer.returns[known].mean()))
+        self._warm_up()
 
 
 class CriticError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from functools import singledispatch
@@ -24,7 +25,8 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.ppo import PPO
-from suite.storage import IntegrityError, read_directory, write_directory
+from suite.agents.state import load_weights
+from suite.storage import IntegrityError, parse_json, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
@@ -58,16 +60,37 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
         raise ValueError(f"no policy is called {str(name)!r}; {hint}")
     files = read_directory(folder)
     try:
-        card = json.loads(files["card.json"])
-        policy = _built(card["policy"])
+        plan = parse_json(files["card.json"], folder / "card.json")["policy"]
+        _require_sane(plan)
         tensors = load_tensors(files["policy.safetensors"])
-        policy.load_state_dict({**_no_critic(policy), **tensors})
-    except (KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        policy = _built(plan)
+        load_weights(policy, {**_no_critic(policy), **tensors}, "its policy")
+    except (IntegrityError, SafetensorError, *_MISFITS) as error:
         raise IntegrityError(
             f"{folder} does not hold a policy of ours: {error}"
         ) from error
     policy.set_training_mode(False)
     return policy.to(device)
+
+
+# What code raises that builds a network from a card that somebody else wrote.
+_MISFITS = (
+    *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
+    *(AssertionError, RuntimeError, MemoryError),
+)
+LARGEST = 10**8  # weights; a card must not make us allocate all memory
+
+
+def _require_sane(plan: dict[str, Any]) -> None:
+    """Refuse an architecture that could not be built, before it is."""
+    arch, ends = plan["net_arch"], (plan["obs_size"], len(plan["action_low"]))
+    branches = [arch["pi"], arch["vf"]] if isinstance(arch, dict) else [arch]
+    chains = [[ends[0], *branch, ends[1]] for branch in branches]
+    if any(type(size) is not int or size < 1 for chain in chains for size in chain):
+        raise ValueError(f"its layers have sizes {chains}")
+    weights = sum(a * b for chain in chains for a, b in itertools.pairwise(chain))
+    if weights > LARGEST:
+        raise ValueError(f"it would have {weights:,} weights")
 
 
 def _no_critic(policy: ActorCriticPolicy) -> dict[str, torch.Tensor]:
@@ -273,6 +296,10 @@ class Frozen(PPO):
             with torch.no_grad():
                 own = self.policy.log_std
                 own.copy_(torch.as_tensor(self._log_std).expand_as(own))
+
+    def planned_updates(self, total_timesteps: int) -> int:
+        """None."""
+        return 0
 
     def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
         """Nothing to do."""

@@ -18,9 +18,26 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from suite.agents.advantages import GAE, Advantage, Estimate, Rollout
+from suite.agents.advantages import (
+    GAE,
+    Advantage,
+    Estimate,
+    Rollout,
+    StatefulAdvantage,
+)
+from suite.agents.state import load_optimizer, load_weights, optimizer_state
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import Restorable
+from suite.arrays import NotRestorable, Restorable, Snapshot, require_restorable
+from suite.checkpoints import require_like
+
+_COUNTERS = (
+    "num_timesteps",
+    "iterations",
+    "sim_steps",
+    "_n_updates",
+    "_episode_num",
+    "_current_progress_remaining",  # what schedules of learning rate and clip read
+)
 
 
 class PPO(sb3.PPO):
@@ -28,7 +45,8 @@ class PPO(sb3.PPO):
 
     Use it wherever SB3's PPO is used; with ``advantage=None`` it estimates what SB3
     does. Only the collection of rollouts differs: raw rewards are kept, truncation is
-    bootstrapped by the estimator instead of being folded into the reward.
+    bootstrapped by the estimator instead of being folded into the reward. It is a
+    ``suite.checkpoints.Learner``: between two iterations it can be put away exactly.
 
     Args:
         policy: As in SB3.
@@ -43,6 +61,8 @@ class PPO(sb3.PPO):
         ValueError: If the estimator needs snapshots and the environment has none, or
             the warm-up is negative.
     """
+
+    _continues = False  # load_state was called: the next iterate goes on from there
 
     def __init__(
         self,
@@ -80,13 +100,19 @@ class PPO(sb3.PPO):
         """Collect and update until ``total_timesteps``; yields what was logged.
 
         Use it to own the loop: evaluate, log or stop between iterations. ``learn`` is
-        SB3's.
+        SB3's. After ``load_state`` it goes on, without resetting the environment.
         """
         if not self._custom_logger:  # SB3's own would leave a folder in /tmp
             self.set_logger(Logger(folder=None, output_formats=[]))
-        total_timesteps, callback = self._setup_learn(total_timesteps, None)
+        continues, self._continues = self._continues, False
+        done = self.num_timesteps if continues else 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps - done, None, reset_num_timesteps=not continues
+        )
         assert self.env is not None
-        last = self.iterations + self.planned_updates(total_timesteps)
+        last = self.planned_updates(total_timesteps)
+        if not continues:
+            last += self.iterations
         while self.iterations < last:
             self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -113,21 +139,85 @@ class PPO(sb3.PPO):
         super().train()
 
     def _warm_up(self) -> None:
+        """Regress the critic on the returns that are known; no gradient elsewhere."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        buffer = self.rollout_buffer
-        loss = fit_critic(
-            self.policy,
-            obs_as_tensor(
-                buffer.observations.reshape(-1, *buffer.obs_shape), self.device
-            ),
-            torch.as_tensor(buffer.returns.reshape(-1), device=self.device),
-            epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            max_grad_norm=self.max_grad_norm,
-        )
+        losses: list[float] = []
+        for _ in range(self.n_epochs):
+            for batch in self.rollout_buffer.get(self.batch_size):
+                known = torch.isfinite(batch.returns)
+                if not known.any():
+                    continue
+                values = self.policy.predict_values(batch.observations[known])
+                loss = functional.mse_loss(values.flatten(), batch.returns[known])
+                self.policy.optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(
+                    self.policy.parameters(), self.max_grad_norm
+                )
+                self.policy.optimizer.step()
+                losses.append(loss.item())
+        if not np.isfinite(losses).all():
+            raise FloatingPointError(
+                "the critic's loss became NaN or infinite; lower the learning rate"
+            )
         self._n_updates += self.n_epochs
-        self.logger.record("train/value_loss", loss)
+        self.logger.record("train/value_loss", float(np.mean(losses)))
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next iteration depends on but the global generators.
+
+        It refers to live tensors: write or copy it before the next iteration.
+
+        Raises:
+            suite.arrays.NotRestorable: If the environment cannot be saved.
+        """
+        env = self._restorable_env()
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        is_begun = self._last_obs is not None
+        return {
+            "policy": dict(self.policy.state_dict()),
+            "optimizer": optimizer_state(self.policy.optimizer),
+            "counters": counters,
+            "obs": self._last_obs,
+            "episode_starts": self._last_episode_starts,
+            "env": env.snapshot().to_tree() if is_begun else None,
+            "advantage": _estimator_state(self.advantage),
+        }
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``; the next ``iterate`` goes on from there.
+
+        Raises:
+            IntegrityError: If it is not of an agent and environment like these.
+        """
+        env = self._restorable_env()
+        load_weights(self.policy, tree["policy"], "policy")
+        load_optimizer(self.policy.optimizer, tree["optimizer"])
+        own = self.state()
+        require_like(tree["counters"], own["counters"], "counters")
+        for name, value in tree["counters"].items():
+            setattr(self, name, value)
+        require_like(tree["advantage"], own["advantage"], "advantage")
+        if isinstance(self.advantage, StatefulAdvantage):
+            self.advantage.load_state(tree["advantage"])
+        if tree["env"] is not None:
+            obs = env.reset()  # for the form; the snapshot replaces every row
+            require_like(tree["obs"], obs, "obs")
+            starts = np.ones(env.num_envs, bool)
+            require_like(tree["episode_starts"], starts, "episode_starts")
+            require_like(tree["env"], env.snapshot().to_tree(), "env")
+            env.restore(Snapshot.from_tree(tree["env"]))
+        self._last_obs, self._last_episode_starts = tree["obs"], tree["episode_starts"]
+        self._continues = True
+
+    def _restorable_env(self) -> SnapshotVecEnv:
+        if not isinstance(self.env, SnapshotVecEnv):
+            raise NotRestorable(
+                f"{type(self.env).__name__} has no snapshot and restore"
+            )
+        require_restorable(self.env)
+        return self.env
 
     def collect_rollouts(
         self,
@@ -148,7 +238,7 @@ class PPO(sb3.PPO):
         self._fill(rollout_buffer, rollout, estimate)
         callback.update_locals({"rollout": rollout, "estimate": estimate})
         callback.on_rollout_end()
-        self.sim_steps += rollout.rewards.size + estimate.sim_steps
+        self.sim_steps += rollout.rewards.size + int(estimate.sim_steps)
         self._record(estimate, collected - started, time.perf_counter() - collected)
         return True
 
@@ -279,49 +369,5 @@ class PPO(sb3.PPO):
             self.logger.record(name, value)
 
 
-def fit_critic(
-    policy: Any,
-    obs: Any,
-    returns: torch.Tensor,
-    *,
-    epochs: int,
-    batch_size: int,
-    max_grad_norm: float,
-) -> float:
-    """Regress a policy's critic on returns; its actor gets no gradient.
-
-    Args:
-        policy: An SB3 actor-critic policy; its own optimiser is used.
-        obs: (M, O).
-        returns: (M,).
-        epochs: Passes over all of them, reshuffled by NumPy's global generator as in
-            SB3's buffers.
-        batch_size: Of a gradient step.
-        max_grad_norm: As in SB3.
-
-    Returns:
-        Mean squared error over the last pass.
-
-    Raises:
-        FloatingPointError: If it is NaN or infinite.
-    """
-    losses: list[float] = []
-    for _ in range(epochs):
-        losses = []
-        for rows in np.array_split(
-            np.random.permutation(len(returns)), max(1, len(returns) // batch_size)
-        ):
-            loss = functional.mse_loss(
-                policy.predict_values(obs[rows]).flatten(), returns[rows]
-            )
-            policy.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
-            policy.optimizer.step()
-            losses.append(loss.item())
-    found = float(np.mean(losses))
-    if not np.isfinite(found):
-        raise FloatingPointError(
-            "the critic's loss became NaN or infinite; lower the learning rate"
-        )
-    return found
+def _estimator_state(advantage: Advantage) -> dict[str, Any]:
+    return advantage.state() if isinstance(advantage, StatefulAdvantage) else {}

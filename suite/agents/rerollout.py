@@ -108,6 +108,14 @@ class ReRollout:
         q, v = by_state.mean(axis=2).T.reshape(2, *shape)
         return _estimate(q, v, by_state.std(axis=2), steps, len(jobs))
 
+    def state(self) -> dict[str, int]:
+        """How often it was called: each call draws from streams of its own."""
+        return {"calls": self._calls}
+
+    def load_state(self, tree: dict[str, int]) -> None:
+        """Take over a ``state()``."""
+        self._calls = tree["calls"]
+
     def _jobs(self, rollout: Rollout, policy: ActorCriticPolicy) -> _Jobs:
         states = rollout.rewards.size
         actions = rollout.actions.reshape(states, *rollout.actions.shape[2:])

@@ -36,7 +36,7 @@ def test_help_and_list_load_nothing_heavy(arguments):
 def test_help_lists_the_commands_and_teaches_by_example(invoke):
     shown = invoke("--help").stdout
     assert shown.index("suite-bench run pickcube-awr") < shown.index("Options:")
-    for command in ("list", "show", "run", "report"):
+    for command in ("list", "show", "run", "resume", "report"):
         assert f"\n  {command}" in shown
         assert f"suite-bench {command}" in invoke(command, "--help").stdout
 

@@ -147,8 +147,8 @@ def test_a_folder_that_another_run_writes_into_exits_6(invoke):
 @pytest.mark.parametrize(
     ("kind", "code", "text"),
     [
-        ("interrupt", 130, "interrupted; finished seeds are kept"),
-        ("sigterm", 143, "terminated; finished seeds are kept"),
+        ("interrupt", 130, "interrupted; seed 0 is saved after 1 update; go on with"),
+        ("sigterm", 143, "terminated; seed 0 is saved after 1 update; go on with"),
         ("bug", 1, "unexpected ZeroDivisionError: of a bug; please report it"),
     ],
 )

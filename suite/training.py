@@ -1,0 +1,319 @@
+"""One seed under way: what a run does between its start and its result."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.arrays import NotRestorable
+from suite.benchmark import Benchmark
+from suite.checkpoints import Checkpoints, Found, Learner, pack
+from suite.evaluation import require_finite
+from suite.parts import ConfigError, build, resolve
+from suite.process import env_seed, random_state, seed_globals, set_random_state
+from suite.run_folder import RESULT_SCHEMA
+from suite.storage import IntegrityError, Table, write_json
+
+log = logging.getLogger("suite.runs")
+TABLES = ("metrics", "eval", "timing")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run, for whoever watches.
+
+    Attributes:
+        seed: The run's seed.
+        updates: Updates so far.
+        total_updates: Updates to come in all.
+        timesteps: Environment steps collected.
+        sim_steps: Simulator steps, the estimator's included.
+        seconds: Of work since the start, interruptions left out.
+        evaluation: What the evaluation found, or None.
+        metrics: What the update logged, or None.
+        note: A sentence that the user should read, or None.
+    """
+
+    seed: int
+    updates: int
+    total_updates: int
+    timesteps: int
+    sim_steps: int
+    seconds: float
+    evaluation: dict[str, float] | None = None
+    metrics: dict[str, float] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was started with; its result states it, however often it stopped.
+
+    Attributes:
+        command: What the user typed.
+        device: ``"cpu"`` or ``"cuda"``.
+        provenance: Versions, commit and processor.
+    """
+
+    command: str
+    device: str
+    provenance: dict[str, Any]
+
+
+class Training:
+    """One seed of a benchmark, from the start or from a checkpoint.
+
+    Args:
+        spec: What to run.
+        home: The seed's folder.
+        seed: Of everything random.
+        threads: Threads that simulate.
+        origin: What it was started with.
+        found: The checkpoint to go on from, or None.
+
+    Raises:
+        ConfigError: If the specification cannot be built.
+        IntegrityError: If the checkpoint is of something else.
+    """
+
+    def __init__(
+        self,
+        spec: Benchmark,
+        home: Path,
+        seed: int,
+        threads: int,
+        origin: Origin,
+        found: Found | None = None,
+    ):
+        self.spec, self.home, self.seed = spec, home, seed
+        self.origin = origin
+        self.started = time.perf_counter()
+        self.checkpoints = Checkpoints(home / "checkpoints")
+        seed_globals(seed)
+        available = {
+            "make_env": spec.make_env,
+            "seed": seed,
+            "device": origin.device,
+            "threads": threads,
+        }
+        env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
+        self.agent = build(spec.agent, available, env=env)
+        self.agent.env.seed(env_seed(seed))
+        # What cannot be saved at the end is refused before the start.
+        resolve("suite.agents.policies:architecture")(self.agent.policy)
+        self.evaluation = build(spec.evaluation, available)
+        self.updates = 0
+        self.evaluations: list[dict[str, float]] = []
+        self.phases: dict[str, float] = {}  # seconds
+        self.resumed_with: list[dict[str, Any]] = []  # provenances unlike the origin's
+        if found is None:
+            self.tables = {name: Table(home / f"{name}.csv") for name in TABLES}
+            if spec.start is not None:
+                self._start_from(spec.start)
+        else:
+            self._load(found)
+        self.unsaved = self._why_unsaved()
+
+    def _start_from(self, start: str) -> None:
+        policy = resolve("suite.agents.policies:load_policy")(start, self.origin.device)
+        if hasattr(self.agent, "start_from"):
+            self.agent.start_from(policy)
+        else:  # the critic stays as it was initialised: "reset" in the log's words
+            resolve("suite.agents.policies:copy_actor")(policy, self.agent.policy)
+
+    # -------------------------------------------------------------- checkpoints
+    def _why_unsaved(self) -> str | None:
+        """Why there will be no checkpoints, or None if there will."""
+        if not isinstance(self.agent, Learner):
+            return f"{type(self.agent).__name__} has no state and load_state"
+        try:
+            pack(self.agent.state())
+        except NotRestorable as reason:
+            return str(reason)
+        return None
+
+    def _checkpoint(self) -> None:
+        if self.unsaved is not None:
+            return
+        started = time.perf_counter()
+        tree = {
+            "learner": self.agent.state(),
+            "random": random_state(),
+            "evaluations": self.evaluations,
+            "tables": {name: table.text for name, table in self.tables.items()},
+            "clock": {"seconds": self._seconds(), "phases": self.phases},
+            "resumed_with": self.resumed_with,
+        }
+        self.checkpoints.save(self.updates, tree)
+        self._time({"checkpoint": time.perf_counter() - started})
+
+    def _load(self, found: Found) -> None:
+        tree = found.tree
+        try:
+            self.updates = tree["updates"]
+            self.agent.load_state(tree["learner"])
+            self.evaluations = [dict(row) for row in tree["evaluations"]]
+            self.started -= tree["clock"]["seconds"]
+            self.phases = dict(tree["clock"]["phases"])
+            self.resumed_with = list(tree["resumed_with"])
+            texts = {name: tree["tables"][name] for name in TABLES}
+            self.tables = {n: Table(self.home / f"{n}.csv", texts[n]) for n in TABLES}
+            # Last, since all that was built above drew from these generators.
+            set_random_state(tree["random"])
+        except (IntegrityError, *_MISFITS) as reason:
+            raise IntegrityError(
+                f"{found.path} is not of this benchmark: {reason}; start over with "
+                "--fresh"
+            ) from reason
+
+    # --------------------------------------------------------------------- loop
+    def train(self) -> Iterator[Progress]:
+        """Evaluate before each update, and once more after the last."""
+        iterations = self.agent.iterate(self.spec.total_timesteps)
+        while True:
+            require_finite(self.agent.policy)
+            is_due = self.updates % self.spec.every == 0
+            if is_due:
+                yield self._evaluate()
+            if self.updates in self.spec.checkpoint_at:
+                self._save(self.home / "policies" / str(self.updates))
+            metrics = self._update(iterations)
+            if metrics is None:
+                break
+            self.updates += 1
+            progress = self._record(metrics)
+            self._checkpoint()
+            yield progress
+        if not is_due:
+            yield self._evaluate()
+
+    def _update(
+        self, iterations: Iterator[dict[str, float]]
+    ) -> dict[str, float] | None:
+        try:
+            return next(iterations, None)
+        except (ValueError, RuntimeError):
+            # Weights that went to NaN within an update surface deep inside torch, as a
+            # page about a distribution: say what it is.
+            require_finite(self.agent.policy)
+            raise
+
+    def _evaluate(self) -> Progress:
+        started = time.perf_counter()
+        found = self.evaluation(self.agent.policy, self.updates)
+        self._time({"evaluation": time.perf_counter() - started})
+        if self.spec.metric not in found:
+            raise ConfigError(
+                f"the evaluation gives no {self.spec.metric!r}, the metric of "
+                f"{self.spec.name}; it gives {', '.join(found)}"
+            )
+        # Plain numbers: a checkpoint holds no NumPy scalars.
+        found = {k: v.item() if hasattr(v, "item") else v for k, v in found.items()}
+        row = {**self._where(), **found}
+        self.evaluations.append(row)
+        self.tables["eval"].append(row)
+        log.info("iteration %d: %s", self.updates + 1, found)
+        return self.progress(evaluation=found)
+
+    def _record(self, metrics: Mapping[str, float]) -> Progress:
+        # Plain floats: an agent may log NumPy scalars, whose text depends on their
+        # type.
+        metrics = {name: float(value) for name, value in metrics.items()}
+        steady = {k: v for k, v in metrics.items() if not k.startswith("time/")}
+        where = {**self._where(), "iteration": self.updates}  # the one just finished
+        self.tables["metrics"].append({**where, **steady})
+        self._time(
+            {
+                name.removeprefix("time/").removesuffix("_seconds"): seconds
+                for name, seconds in metrics.items()
+                if name.startswith("time/") and name.endswith("_seconds")
+            }
+        )
+        log.info("update %d done", self.updates)
+        return self.progress(metrics=metrics)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def _time(self, phases: Mapping[str, float]) -> None:
+        row = {"updates": self.updates, "elapsed": self._seconds(), **phases}
+        self.tables["timing"].append(row)
+        for name, seconds in phases.items():
+            self.phases[name] = self.phases.get(name, 0.0) + seconds
+
+    def _where(self) -> dict[str, int]:
+        agent = self.agent
+        return {
+            "iteration": self.updates + 1,
+            "updates": self.updates,
+            "timesteps": agent.num_timesteps,
+            "sim_steps": agent.sim_steps,
+        }
+
+    def progress(self, **event: Any) -> Progress:
+        """This moment, with an event of ``Progress``."""
+        agent = self.agent
+        return Progress(
+            self.seed,
+            self.updates,
+            agent.planned_updates(self.spec.total_timesteps),
+            agent.num_timesteps,
+            agent.sim_steps,
+            self._seconds(),
+            **event,
+        )
+
+    # ---------------------------------------------------------------------- end
+    def _save(self, folder: Path) -> None:
+        last = self.evaluations[-1] if self.evaluations else None
+        card = {
+            "benchmark": self.spec.name,
+            "digest": self.spec.digest,
+            "seed": self.seed,
+            **self._where(),
+            # Strict JSON, which load_policy insists on, has no NaN.
+            "evaluation": last
+            and {k: v if math.isfinite(v) else None for k, v in last.items()},
+            **self.origin.provenance,
+        }
+        resolve("suite.agents.policies:save_policy")(self.agent.policy, folder, card)
+
+    def finish(self, timing: Mapping[str, Any]) -> None:
+        """Keep the policy and write the result, which marks the seed as done.
+
+        Args:
+            timing: What to keep beside the seconds: when, with how many threads.
+        """
+        self._save(self.home / "policy")
+        values = [row[self.spec.metric] for row in self.evaluations]
+        peak = max(range(len(values)), key=values.__getitem__)
+        result = {
+            "schema": RESULT_SCHEMA,
+            "benchmark": self.spec.name,
+            "digest": self.spec.digest,
+            "seed": self.seed,
+            "metric": self.spec.metric,
+            "final": values[-1],
+            "mean_of_last_3": sum(values[-3:]) / len(values[-3:]),
+            "peak": values[peak],
+            "peak_iteration": self.evaluations[peak]["iteration"],
+            **{
+                key: self._where()[key] for key in ("updates", "timesteps", "sim_steps")
+            },
+            "command": self.origin.command,
+            "device": self.origin.device,
+            **self.origin.provenance,
+            **({"resumed_with": self.resumed_with} if self.resumed_with else {}),
+        }
+        seconds = {"total": self._seconds(), **self.phases}
+        write_json(self.home / "timing.json", {"seconds": seconds, **timing})
+        write_json(self.home / "result.json", result)
+
+
+# What code raises that is handed the checkpoint of another version of itself.
+_MISFITS = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
