@@ -39,7 +39,8 @@ def draw(found: dict[str, Any], path: Path) -> Path:
             label="experiment log (1 seed)",
         )
     axes.set_xlabel("environment steps")
-    axes.set_ylabel("success (%)")
+    kind = found["metric"].partition("_")[0]
+    axes.set_ylabel(f"{kind if kind == 'success' else found['metric']} (%)")
     axes.set_ylim(-2, 102)
     axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
     axes.xaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")

@@ -93,9 +93,11 @@ def run(
     """
     spec = _specification(benchmark, scale, assignments)
     chosen = _seeds(seeds) if seeds is not None else spec.seeds
+    from suite.artefacts import artefacts
     from suite.runs import RunFolder
 
     folder = RunFolder.of(spec, out)
+    artefacts(spec, out)  # what it needs of other runs is there, or says how to make it
     if dry_run:
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return

@@ -250,7 +250,8 @@ class Benchmark:
         for part in (self.agent, self.evaluation, *self.wrappers):
             check(part, dict.fromkeys(INJECTED))
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
-        if self.start is not None:
+        # Where the result of a run lies is known when the output folder is.
+        if self.start is not None and not self.start.startswith("run:"):
             resolve("suite.agents.policies:load_policy")(self.start)
 
     def make_env(

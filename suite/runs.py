@@ -28,6 +28,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from suite.artefacts import artefacts
 from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found
 from suite.parts import ConfigError
@@ -79,6 +80,7 @@ def run_seed(
     with folder.locked(seed):
         if folder.result(seed) is not None and not fresh:
             return
+        needed = artefacts(spec, folder.path.parent.parent)
         prepare_process()
         found = None if fresh else _newest(folder, seed, spec)
         if found is None:
@@ -90,7 +92,7 @@ def run_seed(
         threads = threads or cores()
         with _log_file(home / "run.log"):
             log.info("started: %s", command or "from Python")
-            training = Training(spec, home, seed, threads, origin, found)
+            training = Training(spec, home, seed, threads, origin, found, needed)
             for note in _notes(training, found):
                 log.warning(note)
                 yield training.progress(note=note)

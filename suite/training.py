@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.arrays import NotRestorable
+from suite.artefacts import Artefact, located
 from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found, Learner, pack
 from suite.evaluation import require_finite
@@ -75,6 +76,7 @@ class Training:
         threads: Threads that simulate.
         origin: What it was started with.
         found: The checkpoint to go on from, or None.
+        needed: Results of other runs that the specification names.
 
     Raises:
         ConfigError: If the specification cannot be built.
@@ -89,8 +91,11 @@ class Training:
         threads: int,
         origin: Origin,
         found: Found | None = None,
+        needed: Sequence[Artefact] = (),
     ):
         self.spec, self.home, self.seed = spec, home, seed
+        self.needed = needed
+        parts = located(spec, needed)
         self.origin = origin
         self.started = time.perf_counter()
         self.checkpoints = Checkpoints(home / "checkpoints")
@@ -102,19 +107,19 @@ class Training:
             "threads": threads,
         }
         env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
-        self.agent = build(spec.agent, available, env=env)
+        self.agent = build(parts.agent, available, env=env)
         self.agent.env.seed(env_seed(seed))
         # What cannot be saved at the end is refused before the start.
         resolve("suite.agents.policies:architecture")(self.agent.policy)
-        self.evaluation = build(spec.evaluation, available)
+        self.evaluation = build(parts.evaluation, available)
         self.updates = 0
         self.evaluations: list[dict[str, float]] = []
         self.phases: dict[str, float] = {}  # seconds
         self.resumed_with: list[dict[str, Any]] = []  # provenances unlike the origin's
         if found is None:
             self.tables = {name: Table(home / f"{name}.csv") for name in TABLES}
-            if spec.start is not None:
-                self._start_from(spec.start)
+            if parts.start is not None:
+                self._start_from(parts.start)
         else:
             self._load(found)
         self.unsaved = self._why_unsaved()
@@ -308,6 +313,7 @@ class Training:
             "command": self.origin.command,
             "device": self.origin.device,
             **self.origin.provenance,
+            **({"needed": [a.to_json() for a in self.needed]} if self.needed else {}),
             **({"resumed_with": self.resumed_with} if self.resumed_with else {}),
         }
         seconds = {"total": self._seconds(), **self.phases}

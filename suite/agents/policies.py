@@ -25,7 +25,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.ppo import PPO
-from suite.agents.state import load_weights
+from suite.agents.state import is_critic, load_weights
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
@@ -96,11 +96,7 @@ def _require_sane(plan: dict[str, Any]) -> None:
 def _no_critic(policy: ActorCriticPolicy) -> dict[str, torch.Tensor]:
     # NaN, not zero: whoever asks a critic that is not there must not get a number.
     state = policy.state_dict()
-    return {k: torch.full_like(v, torch.nan) for k, v in state.items() if _is_critic(k)}
-
-
-def _is_critic(name: str) -> bool:
-    return "value_net" in name
+    return {k: torch.full_like(v, torch.nan) for k, v in state.items() if is_critic(k)}
 
 
 def save_policy(
@@ -121,7 +117,7 @@ def save_policy(
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in policy.state_dict().items()
-        if with_critic or not _is_critic(name)
+        if with_critic or not is_critic(name)
     }
     card = {**card, "policy": architecture(policy)}
     write_directory(
@@ -181,7 +177,7 @@ def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     actor = {
         name: tensor
         for name, tensor in source.state_dict().items()
-        if not _is_critic(name)
+        if not is_critic(name)
     }
     for name, tensor in actor.items():
         if name not in own or own[name].shape != tensor.shape:

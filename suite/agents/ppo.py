@@ -14,6 +14,7 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
@@ -25,7 +26,12 @@ from suite.agents.advantages import (
     Rollout,
     StatefulAdvantage,
 )
-from suite.agents.state import load_optimizer, load_weights, optimizer_state
+from suite.agents.state import (
+    copy_critic,
+    load_optimizer,
+    load_weights,
+    optimizer_state,
+)
 from suite.agents.vec import SnapshotVecEnv
 from suite.arrays import NotRestorable, Restorable, Snapshot, require_restorable
 from suite.checkpoints import require_like
@@ -53,13 +59,15 @@ class PPO(sb3.PPO):
         env: An SB3 or Gymnasium environment, or one of our vector environments in
             same-step autoreset mode.
         advantage: The estimator; None is GAE with ``gamma`` and ``gae_lambda``.
+        critic: A policy whose critic to start from; its actor is not looked at. None
+            starts from the critic as initialised.
         critic_warmup: So many first iterations train the critic only, so that an
             untrained one does not steer a policy that is good already.
         **kwargs: SB3's own. Its ``target_kl`` stops at 1.5 times the value given.
 
     Raises:
         ValueError: If the estimator needs snapshots and the environment has none, or
-            the warm-up is negative.
+            the warm-up is negative, or the critic does not fit.
     """
 
     _continues = False  # load_state was called: the next iterate goes on from there
@@ -70,6 +78,7 @@ class PPO(sb3.PPO):
         env: Any,
         *,
         advantage: Advantage | None = None,
+        critic: ActorCriticPolicy | None = None,
         critic_warmup: int = 0,
         **kwargs: Any,
     ):
@@ -81,6 +90,8 @@ class PPO(sb3.PPO):
             env = SnapshotVecEnv(env)
         super().__init__(policy, env, **kwargs)
         self.advantage = advantage or GAE(self.gamma, self.gae_lambda)
+        if critic is not None:
+            copy_critic(critic, self.policy)
         self.critic_warmup = critic_warmup
         self.iterations = 0  # rollouts trained on
         self.sim_steps = 0  # every simulator step, the estimator's included

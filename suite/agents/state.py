@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.checkpoints import require_like
 from suite.storage import IntegrityError
@@ -75,3 +76,32 @@ def _require_fitting(slot: Any, parameter: torch.Tensor, where: str) -> None:
             f"{where} does not fit: it is {slot.dtype} {tuple(slot.shape)} for a "
             f"parameter of {parameter.dtype} {tuple(parameter.shape)}"
         )
+
+
+def is_critic(name: str) -> bool:
+    """Whether a tensor of an SB3 actor-critic policy belongs to its critic."""
+    return "value_net" in name
+
+
+def copy_critic(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
+    """Copy a critic's weights into another policy; its actor stays as it is.
+
+    Raises:
+        ValueError: If the source was saved without its critic, or the two critics have
+            different shapes.
+    """
+    own = target.state_dict()
+    critic = {n: t for n, t in source.state_dict().items() if is_critic(n)}
+    if any(tensor.isnan().any() for tensor in critic.values()):
+        raise ValueError(
+            "the policy was saved without its critic; pretrain one, such as by "
+            "suite-bench run pickcube-critic"
+        )
+    for name, tensor in critic.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise ValueError(
+                f"the critic does not fit: {name} has shape {tuple(tensor.shape)}, the "
+                f"agent's {tuple(own[name].shape) if name in own else 'has none'}; "
+                "give the agent the same net_arch"
+            )
+    target.load_state_dict({**own, **critic})

@@ -14,10 +14,16 @@ GAMMA = 0.8
 
 def rollout(rewards, terminated, truncated) -> Rollout:
     rewards = np.array(rewards, float)[:, None]
-    ends = [np.array(flags, bool)[:, None] for flags in (terminated, truncated)]
     zeros = np.zeros_like(rewards)
     return Rollout(
-        zeros[..., None], zeros[..., None], rewards, *ends, zeros, zeros, zeros
+        obs=zeros[..., None],
+        actions=zeros[..., None],
+        rewards=rewards,
+        terminated=np.array(terminated, bool)[:, None],
+        truncated=np.array(truncated, bool)[:, None],
+        values=zeros,
+        final_values=zeros,
+        log_probs=zeros,
     )
 
 

@@ -11,6 +11,7 @@ from point_env import point_env
 from stable_baselines3.common.callbacks import BaseCallback
 
 from suite.agents.advantages import Estimate
+from suite.agents.policies import load_policy
 from suite.agents.ppo import PPO
 from suite.agents.vec import SnapshotVecEnv
 
@@ -155,3 +156,25 @@ def test_a_warm_up_regresses_the_value_of_each_obs_on_its_own_return():
 def test_a_negative_warm_up_is_refused():
     with pytest.raises(ValueError, match="critic_warmup must be 0 or more"):
         PPO("MlpPolicy", "Pendulum-v1", critic_warmup=-1)
+
+
+def test_a_pretrained_critic_is_taken_over_and_its_actor_is_not():
+    other = PPO("MlpPolicy", point_env(4, "same_step"), **{**SMALL, "seed": 7}).policy
+    plain = PPO("MlpPolicy", point_env(4, "same_step"), **SMALL).policy.state_dict()
+    taken = PPO("MlpPolicy", point_env(4, "same_step"), critic=other, **SMALL)
+    for name, tensor in taken.policy.state_dict().items():
+        source = other.state_dict() if "value_net" in name else plain
+        assert torch.equal(tensor, source[name]), name
+
+
+def test_a_critic_that_was_not_saved_is_refused():
+    policy = load_policy("pickcube-expert")
+    with pytest.raises(ValueError, match="saved without its critic"):
+        PPO("MlpPolicy", point_env(4, "same_step"), critic=policy, **SMALL)
+
+
+def test_a_critic_of_another_shape_is_refused():
+    small = {**SMALL, "policy_kwargs": {"net_arch": [8]}}
+    other = PPO("MlpPolicy", point_env(4, "same_step"), **small).policy
+    with pytest.raises(ValueError, match="does not fit: .*value_net.* has shape"):
+        PPO("MlpPolicy", point_env(4, "same_step"), critic=other, **SMALL)
