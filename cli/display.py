@@ -75,7 +75,7 @@ class _Line:
 
     def __init__(self, metric: str):
         self.metric = metric
-        self._success: float | None = None
+        self._value: float | None = None
         self._rate: float | None = None  # simulator steps/s of the last update
         self._steps = self._sim_steps = 0
         # Where this session began: a resumed seed has work of others behind it.
@@ -90,13 +90,13 @@ class _Line:
         if progress.note is not None:
             return progress.note
         if progress.evaluation is not None:
-            self._success = progress.evaluation[self.metric]
+            self._value = progress.evaluation[self.metric]
         if progress.metrics is not None:
             self._measure(progress, progress.metrics)
-            # Its success was measured before its update, with so many steps behind.
+            # It was evaluated before its update, with so many steps behind.
             return f"iteration {self.story(progress, steps)}"
         if progress.updates >= progress.total_updates:
-            return f"end  {progress.timesteps:,} steps  {self._shown_success()}"
+            return f"end  {progress.timesteps:,} steps  {self._shown_value()}"
         return None
 
     def _measure(self, progress: RunProgress, metrics: dict[str, float]) -> None:
@@ -108,15 +108,16 @@ class _Line:
             self._rate = (progress.sim_steps - self._sim_steps) / seconds
         self._sim_steps = progress.sim_steps
 
-    def _shown_success(self) -> str:
-        return f"success {'-' if self._success is None else f'{self._success:.1%}'}"
+    def _shown_value(self) -> str:
+        name = "success" if self.metric.startswith("success") else self.metric
+        return f"{name} {'-' if self._value is None else f'{self._value:.1%}'}"
 
     def story(self, progress: RunProgress, steps: int) -> str:
         """How far it is."""
         words = [
             f"{progress.updates}/{progress.total_updates}",
             f"{steps:,} steps",
-            self._shown_success(),
+            self._shown_value(),
         ]
         if self._rate is not None:
             words.append(f"{self._rate:,.0f} sim steps/s")

@@ -176,5 +176,5 @@ def test_a_critic_that_was_not_saved_is_refused():
 def test_a_critic_of_another_shape_is_refused():
     small = {**SMALL, "policy_kwargs": {"net_arch": [8]}}
     other = PPO("MlpPolicy", point_env(4, "same_step"), **small).policy
-    with pytest.raises(ValueError, match="does not fit: .*value_net.* has shape"):
+    with pytest.raises(ValueError, match=r"does not fit: .*value_net.* has shape"):
         PPO("MlpPolicy", point_env(4, "same_step"), critic=other, **SMALL)
