@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from suite.agents.advantages import GAE, Advantage, Estimate, Rollout
 from suite.agents.vec import SnapshotVecEnv
 from suite.arrays import Restorable
+from suite.wrappers import restorable
 
 
 class PPO(sb3.PPO):
@@ -52,13 +53,19 @@ class PPO(sb3.PPO):
         super().__init__(policy, env, **kwargs)
         self.advantage = advantage or GAE(self.gamma, self.gae_lambda)
         self.sim_steps = 0  # every simulator step, the estimator's included
+        if self.advantage.needs_snapshots:
+            self._require_snapshots()
+
+    def _require_snapshots(self) -> None:
         simulator = self.env.env if isinstance(self.env, SnapshotVecEnv) else self.env
-        if self.advantage.needs_snapshots and not isinstance(simulator, Restorable):
+        try:
+            restorable(simulator)
+        except TypeError as reason:
             raise ValueError(
                 f"{type(self.advantage).__name__} needs snapshots; give a restorable "
                 "vector environment such as gym.make_vec('PickCube-v0', ...), got "
-                f"{simulator!r}"
-            )
+                f"{simulator!r}: {reason}"
+            ) from None
 
     def _excluded_save_params(self) -> list[str]:
         # An estimator may hold simulators; it is rebuilt by whoever rebuilds the agent.
