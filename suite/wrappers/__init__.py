@@ -6,7 +6,6 @@ from suite.wrappers.action import DelayedAction as DelayedAction
 from suite.wrappers.action import NoisyAction as NoisyAction
 from suite.wrappers.action import RepeatedAction as RepeatedAction
 from suite.wrappers.action import StickyAction as StickyAction
-from suite.wrappers.adapters import corrupted as corrupted
 from suite.wrappers.corruption import Corruption as Corruption
 from suite.wrappers.corruption import Moment as Moment
 from suite.wrappers.observation import NoisyObservation as NoisyObservation
@@ -20,4 +19,5 @@ from suite.wrappers.reward import ScaledReward as ScaledReward
 from suite.wrappers.reward import SparseReward as SparseReward
 from suite.wrappers.reward import SummedReward as SummedReward
 from suite.wrappers.stack import restorable as restorable
+from suite.wrappers.stored import corrupted as corrupted
 from suite.wrappers.wrapper import CorruptionWrapper as CorruptionWrapper

@@ -1,7 +1,7 @@
-"""The three generic adapters: a corruption over an Env, a VectorEnv, stored episodes.
+"""Adapters: a corruption over an Env and over a VectorEnv.
 
-All three drive the same ``CorruptedRows``, so they agree bit for bit: an ``Env`` is one
-row, stored episodes are as many rows as there are episodes.
+They and ``suite.wrappers.stored`` drive the same ``CorruptedRows``, so they agree bit
+for bit: an ``Env`` is one row, stored episodes are as many rows as there are episodes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from suite.arrays import Snapshot
-from suite.wrappers.corruption import Corruption
-from suite.wrappers.noise import NoiseStream
 from suite.wrappers.rows import CorruptedRows, row_indices
 from suite.wrappers.stack import restorable
 
@@ -264,60 +262,3 @@ class VectorAdapter(_Adapter, gym.vector.VectorWrapper):
     ) -> None:
         if name not in info:  # the innermost wrapper knows best
             info[name], info[f"_{name}"] = np.array(value), mask
-
-
-def corrupted(
-    corruption: Corruption,
-    values: np.ndarray,
-    lengths: Sequence[int] | np.ndarray,
-    episode_ids: Sequence[int] | np.ndarray | None = None,
-    *,
-    seed: int = 0,
-    layer: int = 0,
-    space: spaces.Space | None = None,
-) -> np.ndarray:
-    """One field of stored episodes, corrupted as the wrapper does it step by step.
-
-    Use it on whole datasets, at millions of steps a second. An episode's last reward is
-    taken for the one its end came with.
-
-    Args:
-        corruption: What to do; its ``field`` says what ``values`` are.
-        values: (sum of lengths, ...), the episodes one after the other. An episode of T
-            steps has T actions and rewards and T + 1 observations.
-        lengths: (E,) how many of the values are each episode's.
-        episode_ids: (E,) the ids of the stored episodes, 0 to E - 1 by default: the
-            noise goes by these, so it does not change when episodes are left out.
-            (E, 2) are row seeds and episode counts of a live environment.
-        seed: As the wrapper's.
-        layer: How many corruptions of this kind were applied before.
-        space: Of one value: for observations and actions.
-
-    Returns:
-        New values, of the same shape.
-
-    Raises:
-        ValueError: If the lengths do not add up, or the corruption does not fit.
-    """
-    lengths, values = np.asarray(lengths, np.int64), np.asarray(values)
-    keys = np.arange(len(lengths)) if episode_ids is None else np.asarray(episode_ids)
-    if lengths.sum() != len(values) or len(keys) != len(lengths):
-        raise ValueError(
-            f"{len(lengths)} lengths that add up to {lengths.sum()}, {len(keys)} "
-            f"episode ids and {len(values)} values do not belong together"
-        )
-    stream = NoiseStream(seed, type(corruption).__name__, layer)
-    rows = CorruptedRows(corruption, space, len(lengths), stream)
-    rows.keys[:, : 1 if keys.ndim == 1 else 2] = keys.reshape(len(keys), -1)
-    first, parts = np.cumsum(lengths) - lengths, []
-    for t in range(lengths.max(initial=0)):
-        ids = np.flatnonzero(lengths > t)
-        whole = np.zeros((len(lengths), *values.shape[1:]), values.dtype)
-        whole[ids] = values[first[ids] + t]
-        parts.append((first[ids] + t, rows.apply(ids, whole, lengths == t + 1)[ids]))
-    if not parts:
-        return values.copy()
-    result = np.empty(values.shape, parts[0][1].dtype)
-    for places, part in parts:
-        result[places] = part
-    return result
