@@ -248,7 +248,7 @@ def test_an_environment_without_snapshots_is_refused():
     env = RewardNoise(gym.make("CartPole-v1"), 0.1)
     with pytest.raises(TypeError, match="TimeLimit has no snapshot"):
         restorable(env)
-    with pytest.raises(TypeError, match="CartPoleEnv.* has no snapshot"):
+    with pytest.raises(TypeError, match=r"CartPoleEnv.* has no snapshot"):
         restorable(RewardNoise(gym.make("CartPole-v1").unwrapped, 0.1))
 
 
