@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -57,7 +57,7 @@ class NoisyAction(Corruption):
     """clip(a + std z) with z standard normal; see ``ActionNoise``."""
 
     std: float | Sequence[float]
-    field: ClassVar[Any] = "action"
+    field = "action"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "std", spread("std", self.std))
@@ -105,7 +105,7 @@ class DelayedAction(Corruption):
 
     steps: int
     default: Any = 0
-    field: ClassVar[Any] = "action"
+    field = "action"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", require_steps("steps", self.steps))
@@ -174,7 +174,7 @@ class RepeatedAction(Corruption):
     """What was executed last, with a probability; see ``StickyAction``."""
 
     probability: float
-    field: ClassVar[Any] = "action"
+    field = "action"
 
     def __post_init__(self) -> None:
         probability = require_not_negative("probability", self.probability)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class NoisyObservation(Corruption):
     """clip(o + std z) with z standard normal; see ``ObservationNoise``."""
 
     std: float | Sequence[float]
-    field: ClassVar[Any] = "obs"
+    field = "obs"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "std", spread("std", self.std))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class NoisyReward(Corruption):
 
     std: float
     relative_std: float = 0.0
-    field: ClassVar[Any] = "reward"
+    field = "reward"
 
     def __post_init__(self) -> None:
         for name in ("std", "relative_std"):
@@ -80,7 +80,7 @@ class ScaledReward(Corruption):
 
     scale: float
     shift: float = 0.0
-    field: ClassVar[Any] = "reward"
+    field = "reward"
 
     def __post_init__(self) -> None:
         for name in ("scale", "shift"):
@@ -116,7 +116,7 @@ class DelayedReward(Corruption):
     """r_(t - steps), and all that is owed at the end; see ``RewardDelay``."""
 
     steps: int
-    field: ClassVar[Any] = "reward"
+    field = "reward"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", require_steps("steps", self.steps))
@@ -161,7 +161,7 @@ class RewardDelay(CorruptionWrapper):
 class SummedReward(Corruption):
     """The sum of the episode's rewards at its end, else 0; see ``SparseReward``."""
 
-    field: ClassVar[Any] = "reward"
+    field = "reward"
 
     def start(self, num_rows: int, space: Any) -> Memory:
         """Nothing earned yet."""

@@ -139,20 +139,21 @@ class CorruptedRows:
         shape = self._noise_shape
         if shape is None:
             return np.empty((len(ids), 0))
+        if self._noise is None:
+            self._noise = np.empty((len(self.step), CHUNK, *shape))
         chunk = step // CHUNK
         stale = self._chunk[ids] != chunk
         if stale.any():
-            self._draw(ids[stale], chunk[stale], shape)
-        assert self._noise is not None
+            draw, rows = (
+                self.corruption.draw,
+                zip(ids[stale], chunk[stale], strict=True),
+            )
+            for row, index in rows:
+                self._noise[row] = self._stream.chunk(
+                    self.keys[row], index, draw, shape
+                )
+            self._chunk[ids] = chunk
         return self._noise[ids, step % CHUNK]
-
-    def _draw(self, ids: np.ndarray, chunks: np.ndarray, shape: tuple) -> None:
-        draw, stream = self.corruption.draw, self._stream
-        if self._noise is None:
-            self._noise = np.empty((len(self.step), CHUNK, *shape))
-        for row, chunk in zip(ids.tolist(), chunks.tolist(), strict=True):
-            self._noise[row] = stream.chunk(self.keys[row], chunk, draw, shape)
-        self._chunk[ids] = chunks
 
     # --------------------------------------------------------------- snapshots
     def _arrays(self) -> dict[str, np.ndarray]:

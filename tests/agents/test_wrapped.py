@@ -41,13 +41,16 @@ def noisy(num_envs: int, mode: str = "disabled", task: Any = None) -> Any:
 
 
 def collected(make: Any, task: Any = None) -> tuple[Any, Any]:
-    """60 states of a policy that all but does not explore."""
-    policy, recorder = point_policy(log_std=-20), Recorder()
+    """60 states of a policy that explores, and one of the same weights that does not.
+
+    So that what was done differs from what is followed, which has no spread of its own.
+    """
+    recorder = Recorder()
     env = make(3, "same_step", task)
     agent = PPO("MlpPolicy", env, advantage=recorder, n_steps=20, batch_size=20, seed=3)
-    agent.policy = policy
+    agent.policy = point_policy()
     collect(agent)
-    return recorder.rollout, policy
+    return recorder.rollout, point_policy(log_std=-20)
 
 
 def brute_force(rollout: Any, policy: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -110,10 +113,10 @@ def test_rerollout_through_a_delay_is_the_brute_force_loop(case, estimator):
 def test_rerollout_through_noise_is_the_brute_force_loop_on_average():
     rollout, policy = collected(noisy)
     q, v = brute_force(rollout, policy)
-    samples = 256
+    samples = 64
     estimate = ReRollout(noisy, policy, samples, GAMMA, 0.2)(rollout, policy)
     # A return of H steps has the variance STD^2 (1 + gamma^2 + ... + gamma^(2 H - 2)),
-    # at most this; V is a mean of 256 of them. 4.5 errors on 2 x 60 comparisons.
+    # at most this; V is a mean of 64 of them. 4.5 errors on 2 x 60 comparisons.
     error = STD * np.sqrt((1 - GAMMA ** (2 * HORIZON)) / (1 - GAMMA**2) / samples)
     assert np.abs(estimate.returns - v).max() < 4.5 * error
     assert np.abs(estimate.advantages - (q - v)).max() < 4.5 * np.sqrt(2) * error
@@ -124,14 +127,14 @@ def test_every_rerollout_draws_noise_of_its_own():
     task = endless_task()
     rollout, policy = collected(noisy, task)
     make = lambda n: noisy(n, task=task)  # noqa: E731
-    samples = 400
+    samples = 100
     estimate = ReRollout(make, policy, samples, GAMMA, 0.2)(rollout, policy)
     assert rollout.snapshots is not None
     ages = [s.inner.inner.state["elapsed"] for s in rollout.snapshots[:-1]]
     steps = np.minimum(HORIZON, LIMIT - np.stack(ages))
     # The rewards are all 1: what spreads the returns is the noise, and nothing else.
     expected = STD * np.sqrt((1 - GAMMA ** (2 * steps)) / (1 - GAMMA**2)).mean()
-    assert estimate.metrics["advantage/sample_std"] == pytest.approx(expected, rel=0.02)
+    assert estimate.metrics["advantage/sample_std"] == pytest.approx(expected, rel=0.03)
 
 
 def test_rerollout_sees_the_observation_that_the_policy_saw():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from kinds import KINDS, NOISY
 from walk_env import (
+    LIMIT,
     ROWS,
     SEED,
     Episode,
@@ -30,6 +31,7 @@ from suite.wrappers import (
 )
 
 COUNT = 5  # episodes of each row
+LONG = LIMIT + 1  # steps, beyond the time limit
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +142,11 @@ def test_a_list_of_seeds_gives_each_row_its_own(kind: str):
     vector = wrap(WalkVectorEnv())
     obs, _ = vector.reset(seed=[40, 7, 40])
     action = np.full((ROWS, 2), 0.9, np.float32)
-    for _ in range(4):
-        obs, rewards, *_ = vector.step(action)
+    obs, rewards, *_ = [vector.step(action) for _ in range(4)][-1]
     assert rewards[0] == rewards[2] != rewards[1]
     single = wrap(WalkEnv())
     single.reset(seed=7)
-    for _ in range(4):
-        one, reward, *_ = single.step(action[1])
+    one, reward, *_ = [single.step(action[1]) for _ in range(4)][-1]
     np.testing.assert_array_equal(obs[1], one)
     assert rewards[1] == reward
 
@@ -155,8 +155,8 @@ def test_a_list_of_seeds_gives_each_row_its_own(kind: str):
 def test_a_row_that_stands_still_is_left_alone(kind: str):
     env = KINDS[kind](WalkVectorEnv(autoreset_mode="disabled"))
     env.reset(seed=SEED)
-    for _ in range(LONG):
-        obs, *_, truncated, _ = env.step(np.zeros((ROWS, 2), np.float32))
+    still = np.zeros((ROWS, 2), np.float32)
+    obs, *_, truncated, _ = [env.step(still) for _ in range(LONG)][-1]
     assert truncated.all()
     again, rewards, _, truncated, _ = env.step(np.ones((ROWS, 2), np.float32))
     np.testing.assert_array_equal(again, obs)
@@ -164,9 +164,6 @@ def test_a_row_that_stands_still_is_left_alone(kind: str):
     shown, _ = env.reset(options={"reset_mask": np.array([True, False, False])})
     np.testing.assert_array_equal(shown[1:], obs[1:])
     assert (shown[0] != obs[0]).any()
-
-
-LONG = 8  # steps, beyond the time limit
 
 
 def test_the_reset_of_next_step_mode_is_no_step():
@@ -182,12 +179,11 @@ def test_the_reset_of_next_step_mode_is_no_step():
 def test_same_step_mode_corrupts_both_the_final_and_the_first_observation():
     env = ObservationNoise(WalkVectorEnv(autoreset_mode="same_step"), 0.1)
     bare = WalkVectorEnv(autoreset_mode="same_step")
-    env.reset(seed=SEED), bare.reset(seed=SEED)
-    info: dict[str, Any] = {}
-    for _ in range(7):
-        action = np.zeros((ROWS, 2), np.float32)
-        obs, *_, info = env.step(action)
-        clean, *_, clean_info = bare.step(action)
+    for each in (env, bare):
+        each.reset(seed=SEED)
+    still = np.zeros((ROWS, 2), np.float32)
+    obs, *_, info = [env.step(still) for _ in range(LIMIT)][-1]
+    clean, *_, clean_info = [bare.step(still) for _ in range(LIMIT)][-1]
     assert info["_final_obs"].all()
     assert (obs != clean).all()
     assert (info["final_obs"] != clean_info["final_obs"]).all()
@@ -199,10 +195,9 @@ def test_same_step_mode_does_not_leak_clean_observations_of_other_rows():
     env.reset(seed=SEED)
     action = np.zeros((ROWS, 2), np.float32)
     action[0] = 1.0  # only this row arrives
-    for _ in range(LONG):
+    obs, _, terminated, _, info = env.step(action)
+    while not terminated.any():
         obs, _, terminated, _, info = env.step(action)
-        if terminated.any():
-            break
     assert terminated.tolist() == [True, False, False]
     np.testing.assert_array_equal(info["final_obs"][1:], obs[1:])
 
@@ -263,7 +258,8 @@ def test_gymnasiums_own_vector_environments_can_be_wrapped():
     sync = gym.vector.SyncVectorEnv([WalkEnv] * ROWS)
     ours = RewardNoise(WalkVectorEnv(), 0.5)
     theirs = RewardNoise(sync, 0.5)
-    ours.reset(seed=SEED), theirs.reset(seed=SEED)
+    for each in (ours, theirs):
+        each.reset(seed=SEED)
     for _ in range(20):
         action = np.full((ROWS, 2), 0.1, np.float32)
         np.testing.assert_array_equal(ours.step(action)[1], theirs.step(action)[1])

@@ -20,6 +20,7 @@ from suite.wrappers import ActionDelay, CorruptionWrapper, RewardNoise
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+@pytest.mark.filterwarnings("ignore:.*infinity. This is probably too")
 @pytest.mark.parametrize("kind", KINDS)
 def test_gymnasiums_checker_accepts_a_wrapped_environment(kind: str):
     check_env(KINDS[kind](gym.make("Walk-v0")), skip_render_check=True)
