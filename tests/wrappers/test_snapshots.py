@@ -140,6 +140,17 @@ def test_reseeded_rows_get_noise_of_their_own_from_here_on(kind: str):
     )
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "all"])
+def test_reseeding_reaches_the_environment_inside(kind: str):
+    env = KINDS.get(kind, every_wrapper)(WalkVectorEnv(4, autoreset_mode="disabled"))
+    env.reset(seed=SEED)
+    copies = env.snapshot()[np.zeros(4, int)]
+    for reseed, starts in ((None, 1), (3, 4)):
+        env.restore(copies, reseed=reseed)
+        _, info = env.reset()
+        assert len(np.unique(info["state"], axis=0)) == starts
+
+
 def test_without_reseed_all_copies_share_their_noise():
     env = RewardNoise(WalkVectorEnv(4, autoreset_mode="disabled"), 1.0)
     env.reset(seed=SEED)
