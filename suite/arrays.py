@@ -104,20 +104,3 @@ class Restorable(Protocol):
 
 class NotRestorable(TypeError):
     """An environment with a layer whose state cannot be saved, named by the message."""
-
-
-def require_restorable(env: Any) -> None:
-    """See that every layer of an environment saves its own state.
-
-    Use it where a snapshot must be complete. A wrapper that passes every attribute on
-    looks restorable by what it wraps, while its own memory would be lost.
-
-    Raises:
-        NotRestorable: Naming the first layer without ``snapshot`` and ``restore``.
-    """
-    layer = env
-    while layer is not None:
-        kind = type(layer)
-        if not (hasattr(kind, "snapshot") and hasattr(kind, "restore")):
-            raise NotRestorable(f"{kind.__name__} has no snapshot and restore")
-        layer = vars(layer).get("env")

@@ -33,8 +33,9 @@ from suite.agents.state import (
     optimizer_state,
 )
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import NotRestorable, Restorable, Snapshot, require_restorable
+from suite.arrays import NotRestorable, Restorable, Snapshot
 from suite.checkpoints import require_like
+from suite.wrappers import restorable
 
 _COUNTERS = (
     "num_timesteps",
@@ -95,13 +96,19 @@ class PPO(sb3.PPO):
         self.critic_warmup = critic_warmup
         self.iterations = 0  # rollouts trained on
         self.sim_steps = 0  # every simulator step, the estimator's included
+        if self.advantage.needs_snapshots:
+            self._require_snapshots()
+
+    def _require_snapshots(self) -> None:
         simulator = self.env.env if isinstance(self.env, SnapshotVecEnv) else self.env
-        if self.advantage.needs_snapshots and not isinstance(simulator, Restorable):
+        try:
+            restorable(simulator)
+        except TypeError as reason:
             raise ValueError(
                 f"{type(self.advantage).__name__} needs snapshots; give a restorable "
                 "vector environment such as gym.make_vec('PickCube-v0', ...), got "
-                f"{simulator!r}"
-            )
+                f"{simulator!r}: {reason}"
+            ) from None
 
     def _excluded_save_params(self) -> list[str]:
         # An estimator may hold simulators; it is rebuilt by whoever rebuilds the agent.
@@ -227,7 +234,7 @@ class PPO(sb3.PPO):
             raise NotRestorable(
                 f"{type(self.env).__name__} has no snapshot and restore"
             )
-        require_restorable(self.env)
+        restorable(self.env.env)
         return self.env
 
     def collect_rollouts(

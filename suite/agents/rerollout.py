@@ -17,7 +17,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.advantages import Estimate, Rollout
 from suite.agents.policies import sample_actions
-from suite.arrays import Restorable, Snapshot
+from suite.arrays import Snapshot
+from suite.wrappers import restorable
 
 # Rows stepped together; fixed, because a network's bits depend on its batch size.
 SLOTS = 256
@@ -166,11 +167,13 @@ class ReRollout:
             return
         for _ in range(self.threads):
             env = self._make_env(SLOTS)
-            if not isinstance(env, Restorable):
+            try:
+                restorable(env)
+            except TypeError as reason:
                 raise TypeError(
-                    "ReRollout needs an environment with snapshot and restore, "
-                    f"got {env!r}"
-                )
+                    "ReRollout needs an environment with snapshot and restore, got "
+                    f"{env!r}: {reason}"
+                ) from None
             mode = env.metadata.get("autoreset_mode", "next_step")
             if str(getattr(mode, "name", mode)).lower() != "disabled":
                 raise ValueError(
@@ -188,7 +191,7 @@ class ReRollout:
         seed: np.random.SeedSequence,
     ) -> tuple[np.ndarray, int]:
         """Keep every row busy: a finished one takes the next job at once."""
-        reseeds = np.random.default_rng(seed)
+        stack, reseeds = restorable(env), np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
         returns = np.zeros((2, len(jobs)))
         obs = np.zeros(env.observation_space.shape, env.observation_space.dtype)
@@ -203,12 +206,12 @@ class ReRollout:
                 job[fill] = np.arange(taken, taken + len(fill))
                 taken += len(fill)
                 states = jobs.snapshots[jobs.start[job[fill]]]
-                obs[fill] = env.restore(
+                obs[fill] = stack.restore(
                     states, fill, reseed=int(reseeds.integers(2**62))
                 )
                 age[fill], running[fill] = 0, True
             if len(rest):
-                env.halt(rest)
+                stack.halt(rest)
             if not running.any():
                 return returns, steps
             actions = sample_actions(policy, obs, generator)

@@ -9,7 +9,8 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from suite.arrays import Restorable, Snapshot
+from suite.arrays import Snapshot
+from suite.wrappers import restorable
 
 
 class SnapshotVecEnv(VecEnv):
@@ -74,7 +75,7 @@ class SnapshotVecEnv(VecEnv):
 
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         """See ``BatchEnv.snapshot``."""
-        return self._restorable().snapshot(ids)
+        return restorable(self.env).snapshot(ids)
 
     def restore(
         self,
@@ -84,18 +85,11 @@ class SnapshotVecEnv(VecEnv):
         reseed: int | None = None,
     ) -> np.ndarray:
         """See ``BatchEnv.restore``."""
-        return self._restorable().restore(snapshot, ids, reseed=reseed)
+        return restorable(self.env).restore(snapshot, ids, reseed=reseed)
 
     def halt(self, ids: np.ndarray) -> None:
         """See ``BatchEnv.halt``."""
-        self._restorable().halt(ids)
-
-    def _restorable(self) -> Restorable:
-        if not isinstance(self.env, Restorable):
-            raise TypeError(
-                f"{self.env!r} cannot be saved and restored (no snapshot method)"
-            )
-        return self.env
+        restorable(self.env).halt(ids)
 
     def close(self) -> None:
         """Close the environment."""

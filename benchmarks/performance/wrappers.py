@@ -1,0 +1,141 @@
+"""What a wrapper costs on batched PickCube.
+
+    python benchmarks/performance/wrappers.py [--rows 512] [--steps 100] [--rounds 9]
+
+Run it on an idle machine. Every contender executes the same recorded actions from the
+same states, in turns so that a drifting machine hits all alike, and the medians of the
+rounds are compared with those of the bare environment:
+
+reward_noise, observation_noise, reward_delay, stack: ``RewardNoise``,
+``ObservationNoise``, ``RewardDelay``, and the three on top of each other. (Wrappers of
+the action make the simulation do other work, so their rates say nothing.)
+single: ``RewardNoise`` on one ``gym.make`` environment against the bare one.
+
+The last line is one JSON object of rates (control steps a second) and ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from suite.envs.pickcube import PickCubeEnv, PickCubeVectorEnv
+from suite.process import prepare_process, provenance
+from suite.wrappers import ObservationNoise, RewardDelay, RewardNoise
+
+Wrap = Callable[[Any], Any]
+STACKS: dict[str, Wrap] = {
+    "bare": lambda env: env,
+    "reward_noise": lambda env: RewardNoise(env, 0.1),
+    "observation_noise": lambda env: ObservationNoise(env, 0.01),
+    "reward_delay": lambda env: RewardDelay(env, 5),
+    "stack": lambda env: RewardDelay(ObservationNoise(RewardNoise(env, 0.1), 0.01), 5),
+}
+TARGETS = {"reward_noise": 0.97}
+
+
+class Contender:
+    """A wrapped environment that repeats the same steps.
+
+    Args:
+        wrap: Puts the wrappers on.
+        rows: Number of rows.
+        steps: Control steps in a round.
+        threads: Threads of the physics.
+    """
+
+    def __init__(self, wrap: Wrap, rows: int, steps: int, threads: int):
+        self.env = wrap(
+            PickCubeVectorEnv(rows, autoreset_mode="same_step", num_threads=threads)
+        )
+        self.env.reset(seed=0)
+        self.start = self.env.snapshot()
+        rng = np.random.default_rng(0)
+        self.actions = rng.uniform(-1, 1, (steps, rows, 8)).astype(np.float32)
+
+    def rate(self) -> float:
+        """Control steps a second, of all rows together."""
+        self.env.restore(self.start)
+        started = time.perf_counter()
+        for actions in self.actions:
+            self.env.step(actions)
+        seconds = time.perf_counter() - started
+        return self.actions.shape[0] * self.actions.shape[1] / seconds
+
+
+class SingleContender:
+    """One environment under recorded actions.
+
+    Args:
+        wrap: Puts the wrappers on.
+        steps: Control steps in a round.
+    """
+
+    def __init__(self, wrap: Wrap, steps: int):
+        self.env = wrap(PickCubeEnv())
+        self.actions = np.random.default_rng(0).uniform(-1, 1, (steps, 8))
+
+    def rate(self) -> float:
+        """Control steps a second, resets included."""
+        self.env.reset(seed=0)
+        started = time.perf_counter()
+        for action in self.actions:
+            _, _, terminated, truncated, _ = self.env.step(action)
+            if terminated or truncated:
+                self.env.reset()
+        return len(self.actions) / (time.perf_counter() - started)
+
+
+def median_rates(contenders: dict[str, Any], rounds: int) -> dict[str, float]:
+    """Median rate of each, in turns; every other round backwards."""
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name in sorted(contenders, reverse=bool(number % 2)):
+            rates[name].append(contenders[name].rate())
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def measured(rows: int, steps: int, rounds: int, threads: int) -> dict[str, Any]:
+    """All rates, and each wrapper's ratio to the bare environment."""
+    contenders = {n: Contender(w, rows, steps, threads) for n, w in STACKS.items()}
+    rates = median_rates(contenders, rounds)
+    names = ("bare", "reward_noise")
+    singles = {n: SingleContender(STACKS[n], 1000) for n in names}
+    single = median_rates(singles, rounds)
+    ratios = {n: rates[n] / rates["bare"] for n in STACKS if n != "bare"}
+    ratios["single"] = single["reward_noise"] / single["bare"]
+    return {"rates": {"rows": rates, "single": single}, "ratios": ratios}
+
+
+def main() -> None:
+    """Measure, print the ratios beside their targets, and the JSON line."""
+    parser = argparse.ArgumentParser(description="What a wrapper costs on PickCube.")
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    prepare_process()
+    found = measured(args.rows, args.steps, args.rounds, args.threads)
+    for name, ratio in found["ratios"].items():
+        target = TARGETS.get(name)
+        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
+        print(f"{name:20s} {ratio:7.3f}  target {target or '-'}  {verdict}")
+    rates = {
+        group: {name: round(rate) for name, rate in of.items()}
+        for group, of in found["rates"].items()
+    }
+    ratios = {name: round(ratio, 3) for name, ratio in found["ratios"].items()}
+    line = {"benchmark": "wrappers", **vars(args), "rates": rates, "ratios": ratios}
+    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What a corruption is: a pure change of one field of an episode, n rows at once."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+Field = Literal["obs", "action", "reward"]
+Memory = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a corruption may know of n rows beside the values that it changes.
+
+    Attributes:
+        step: (n,) index of the value in its episode. Action and reward t belong to
+            step t; observation 0 is that of the reset, t + 1 that after step t.
+        last: (n,) bool, whether the episode ends with this step. Only true for rewards:
+            nobody knows before a step that it will be the last.
+        noise: (n, ...) this step's own draws; (n, 0) if the corruption draws none.
+        memory: What ``apply`` returned at the step before, ``start`` at the first.
+        space: The Gymnasium space of one row's value; None for rewards.
+    """
+
+    step: np.ndarray
+    last: np.ndarray
+    noise: np.ndarray
+    memory: Mapping[str, np.ndarray]
+    space: spaces.Space | None
+
+
+class Corruption(ABC):
+    """A change of the observations, the actions or the rewards of an episode.
+
+    Use it to write a new wrapper: subclass it as a frozen dataclass of JSON-able fields
+    and implement ``apply``. The adapters make a wrapper of ``Env`` and ``VectorEnv``
+    and a transformation of stored episodes out of it. It holds no state and draws no
+    noise itself, so that all three agree bit for bit and snapshots are exact.
+
+    Attributes:
+        field: Which of ``"obs"``, ``"action"`` and ``"reward"`` it changes.
+    """
+
+    field: ClassVar[Field]
+
+    def check(self, space: spaces.Space | None) -> None:  # noqa: B027
+        """Refuse a space that this corruption does not fit.
+
+        Raises:
+            ValueError: With what was got and what to do.
+        """
+
+    def noise_shape(self, space: spaces.Space | None) -> tuple[int, ...] | None:
+        """Shape of one step's draws for one row; None if it draws none."""
+        return None
+
+    def draw(
+        self, generator: np.random.Generator, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Draws of several steps of one episode, (steps, ...); standard normal."""
+        return generator.standard_normal(shape)
+
+    def start(self, num_rows: int, space: spaces.Space | None) -> Memory:
+        """What n episodes remember when they begin: arrays (n, ...) by name."""
+        return {}
+
+    @abstractmethod
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """The changed values of one step, and what to remember.
+
+        Args:
+            value: (n, ...); floats come as float64 and are cast back afterwards.
+            moment: The rest.
+
+        Returns:
+            New arrays: the values (n, ...) and the memory. Neither argument is written
+            to.
+        """
+
+
+def require_not_negative(name: str, value: float) -> float:
+    """A finite float of 0 or more.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
+    return number
+
+
+def require_finite(name: str, value: float) -> float:
+    """A finite float.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def require_steps(name: str, value: int) -> int:
+    """A whole number of steps, 0 or more.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if isinstance(value, bool) or int(value) != value or value < 0:
+        raise ValueError(f"{name} must be a whole number of 0 or more, got {value!r}")
+    return int(value)
+
+
+def require_float_box(who: str, space: spaces.Space | None) -> spaces.Box:
+    """The space, if it is a box of floats.
+
+    Raises:
+        ValueError: Naming the space.
+    """
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return space
+    raise ValueError(
+        f"{who} needs a Box of floats, got {space}; convert it first, for example with "
+        "gymnasium.wrappers.FlattenObservation or DtypeObservation"
+    )
+
+
+def spread(name: str, std: Any) -> float | tuple[float, ...]:
+    """A standard deviation, or one for each entry, checked.
+
+    Raises:
+        ValueError: If one is negative or not finite.
+    """
+    if np.ndim(std) == 0:
+        return require_not_negative(name, std)
+    return tuple(require_not_negative(name, each) for each in std)
+
+
+def require_spread(who: str, std: float | Sequence[float], space: Any) -> None:
+    """Refuse a space that a standard deviation does not fit.
+
+    Raises:
+        ValueError: If it is no box of floats or has another number of entries.
+    """
+    box = require_float_box(who, space)
+    if isinstance(std, tuple) and box.shape != (len(std),):
+        raise ValueError(
+            f"{who} got {len(std)} standard deviations for a space of shape "
+            f"{box.shape}; give one for each entry, or a single number"
+        )

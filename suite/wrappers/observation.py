@@ -1,0 +1,65 @@
+"""Wrappers that change what is observed; the simulation itself goes on undisturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from suite.wrappers.corruption import (
+    Corruption,
+    Memory,
+    Moment,
+    require_spread,
+    spread,
+)
+from suite.wrappers.wrapper import CorruptionWrapper
+
+
+@dataclass(frozen=True)
+class NoisyObservation(Corruption):
+    """clip(o + std z) with z standard normal; see ``ObservationNoise``."""
+
+    std: float | Sequence[float]
+    field = "obs"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "std", spread("std", self.std))
+
+    def check(self, space: Any) -> None:
+        """Refuse all but boxes of floats, and a std for another number of entries."""
+        require_spread("ObservationNoise", self.std, space)
+
+    def noise_shape(self, space: Any) -> tuple[int, ...]:
+        """One number for each entry."""
+        return space.shape
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Observations (n, O) with noise."""
+        space: Any = moment.space
+        noisy = value + np.asarray(self.std) * moment.noise
+        return np.clip(noisy, space.low, space.high), {}
+
+
+class ObservationNoise(CorruptionWrapper):
+    """Normal noise on every observation, the reset's and the final one included.
+
+    Use it for sensors that are not exact. The observation becomes
+    ``clip(o + std * z, low, high)`` with the bounds of the observation space.
+    ``info["state"]`` and ``info["is_success"]`` stay exact.
+
+    Args:
+        env: An ``Env`` or a ``VectorEnv`` that observes a ``Box`` of floats.
+        std: Standard deviation, in units of the observation: one for all entries, or
+            one for each entry of a one-dimensional observation (O,).
+        seed: Of the noise; the same seed gives the same noise to the same episodes.
+
+    Raises:
+        ValueError: If a std is negative or not finite, if their number is not that of
+            the entries, or if the observation is no box of floats.
+    """
+
+    def __init__(self, env: Any, std: float | Sequence[float], seed: int = 0):
+        super().__init__(env, NoisyObservation(std), seed)

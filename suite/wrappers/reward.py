@@ -1,0 +1,186 @@
+"""Wrappers that change the reward and leave everything else untouched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from suite.wrappers.corruption import (
+    Corruption,
+    Memory,
+    Moment,
+    require_finite,
+    require_not_negative,
+    require_steps,
+)
+from suite.wrappers.wrapper import CorruptionWrapper
+
+
+@dataclass(frozen=True)
+class NoisyReward(Corruption):
+    """r + (std + relative_std |r|) z with z standard normal; see ``RewardNoise``."""
+
+    std: float
+    relative_std: float = 0.0
+    field = "reward"
+
+    def __post_init__(self) -> None:
+        for name in ("std", "relative_std"):
+            value = require_not_negative(name, getattr(self, name))
+            object.__setattr__(self, name, value)
+
+    def noise_shape(self, space: Any) -> tuple[int, ...]:
+        """One number a step."""
+        return ()
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Rewards (n,) with noise."""
+        std = self.std + self.relative_std * np.abs(value)
+        return value + std * moment.noise, {}
+
+
+class RewardNoise(CorruptionWrapper):
+    """Normal noise on every reward.
+
+    Use it to see how much an agent depends on exact rewards, or for a noisy dataset.
+    ``std`` is in units of the reward; ``relative_std`` adds a share of |r|, so that
+    with ``std=0`` only rewards other than 0 are touched. The reward of step t becomes
+    ``r + (std + relative_std * |r|) * z_t``.
+
+    Args:
+        env: An ``Env`` or a ``VectorEnv``.
+        std: Standard deviation, 0 or more.
+        seed: Of the noise; the same seed gives the same noise to the same episodes.
+        relative_std: Standard deviation as a share of |r|, 0 or more.
+
+    Raises:
+        ValueError: If an argument is negative or not finite.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from suite.wrappers import RewardNoise
+        >>> env = RewardNoise(gym.make("CartPole-v1"), std=0.1)
+        >>> _ = env.reset(seed=0)
+        >>> _, reward, _, _, info = env.step(0)
+        >>> reward == info["clean_reward"]
+        False
+    """
+
+    def __init__(
+        self, env: Any, std: float, seed: int = 0, *, relative_std: float = 0.0
+    ):
+        super().__init__(env, NoisyReward(std, relative_std), seed)
+
+
+@dataclass(frozen=True)
+class ScaledReward(Corruption):
+    """scale r + shift; see ``RewardScale``."""
+
+    scale: float
+    shift: float = 0.0
+    field = "reward"
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "shift"):
+            value = require_finite(name, getattr(self, name))
+            object.__setattr__(self, name, value)
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Rewards (n,), scaled and shifted."""
+        return self.scale * value + self.shift, {}
+
+
+class RewardScale(CorruptionWrapper):
+    """``scale * r + shift``.
+
+    Use it to set the size of returns, to make every step cost something (``shift=-1``)
+    or to turn a reward round (``scale=-1``). A shift changes which episode lengths pay.
+
+    Args:
+        env: An ``Env`` or a ``VectorEnv``.
+        scale: Factor.
+        shift: Added to every step's reward afterwards.
+
+    Raises:
+        ValueError: If an argument is not finite.
+    """
+
+    def __init__(self, env: Any, scale: float, shift: float = 0.0):
+        super().__init__(env, ScaledReward(scale, shift))
+
+
+@dataclass(frozen=True)
+class DelayedReward(Corruption):
+    """r_(t - steps), and all that is owed at the end; see ``RewardDelay``."""
+
+    steps: int
+    field = "reward"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", require_steps("steps", self.steps))
+
+    def start(self, num_rows: int, space: Any) -> Memory:
+        """Nothing is owed yet: (n, steps), reward t at t modulo steps."""
+        return {"owed": np.zeros((num_rows, self.steps))}
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Rewards (n,) of ``steps`` ago."""
+        if self.steps == 0:
+            return value.copy(), {}
+        rows, slot = np.arange(len(value)), moment.step % self.steps
+        owed = moment.memory["owed"].copy()
+        paid = owed[rows, slot]
+        owed[rows, slot] = value
+        paid = paid + np.where(moment.last, owed.sum(axis=1), 0.0)
+        return paid, {"owed": owed}
+
+
+class RewardDelay(CorruptionWrapper):
+    """Every reward is paid some steps late.
+
+    Use it to make credit assignment harder without changing returns: what is still owed
+    at an episode's end, truncation included, is paid with its last step. The first
+    ``steps`` rewards are 0.
+
+    Args:
+        env: An ``Env`` or a ``VectorEnv``; a time limit belongs inside, since an end
+            that this wrapper does not see is not paid for.
+        steps: How late, 0 or more control steps.
+
+    Raises:
+        ValueError: If ``steps`` is negative or no whole number.
+    """
+
+    def __init__(self, env: Any, steps: int):
+        super().__init__(env, DelayedReward(steps))
+
+
+@dataclass(frozen=True)
+class SummedReward(Corruption):
+    """The sum of the episode's rewards at its end, else 0; see ``SparseReward``."""
+
+    field = "reward"
+
+    def start(self, num_rows: int, space: Any) -> Memory:
+        """Nothing earned yet."""
+        return {"earned": np.zeros(num_rows)}
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """0 (n,), or the return at the end."""
+        earned = moment.memory["earned"] + value
+        return np.where(moment.last, earned, 0.0), {"earned": earned}
+
+
+class SparseReward(CorruptionWrapper):
+    """The whole undiscounted return with the last step, 0 before.
+
+    Use it to turn any dense task into one with a single reward an episode.
+
+    Args:
+        env: An ``Env`` or a ``VectorEnv``; a time limit belongs inside.
+    """
+
+    def __init__(self, env: Any):
+        super().__init__(env, SummedReward())

@@ -1,0 +1,68 @@
+"""A corruption over stored episodes, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium import spaces
+
+from suite.wrappers.corruption import Corruption
+from suite.wrappers.noise import NoiseStream
+from suite.wrappers.rows import CorruptedRows
+
+
+def corrupted(
+    corruption: Corruption,
+    values: np.ndarray,
+    lengths: Sequence[int] | np.ndarray,
+    episode_ids: Sequence[int] | np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    layer: int = 0,
+    space: spaces.Space | None = None,
+) -> np.ndarray:
+    """One field of stored episodes, corrupted as the wrapper does it step by step.
+
+    Use it on whole datasets, at millions of steps a second. An episode's last reward is
+    taken for the one its end came with.
+
+    Args:
+        corruption: What to do; its ``field`` says what ``values`` are.
+        values: (sum of lengths, ...), the episodes one after the other. An episode of T
+            steps has T actions and rewards and T + 1 observations.
+        lengths: (E,) how many of the values are each episode's.
+        episode_ids: (E,) the ids of the stored episodes, 0 to E - 1 by default: the
+            noise goes by these, so it does not change when episodes are left out.
+            (E, 2) are row seeds and episode counts of a live environment.
+        seed: As the wrapper's.
+        layer: How many corruptions of this kind were applied before.
+        space: Of one value: for observations and actions.
+
+    Returns:
+        New values, of the same shape.
+
+    Raises:
+        ValueError: If the lengths do not add up, or the corruption does not fit.
+    """
+    lengths, values = np.asarray(lengths, np.int64), np.asarray(values)
+    ids = np.arange(len(lengths)) if episode_ids is None else np.asarray(episode_ids)
+    if lengths.sum() != len(values) or len(ids) != len(lengths):
+        raise ValueError(
+            f"{len(lengths)} lengths that add up to {lengths.sum()}, {len(ids)} "
+            f"episode ids and {len(values)} values do not belong together"
+        )
+    stream = NoiseStream(seed, type(corruption).__name__, layer)
+    rows = CorruptedRows(corruption, space, len(lengths), stream)
+    rows.keys[:, : ids.ndim] = ids if ids.ndim == 2 else ids[:, None]
+    first, result = np.cumsum(lengths) - lengths, None
+    for t in range(lengths.max(initial=0)):
+        running = np.flatnonzero(lengths > t)
+        places = first[running] + t
+        now = np.zeros((len(lengths), *values.shape[1:]), values.dtype)
+        now[running] = values[places]
+        changed = rows.apply(running, now, lengths == t + 1)[running]
+        if result is None:
+            result = np.empty(values.shape, changed.dtype)
+        result[places] = changed
+    return values.copy() if result is None else result
