@@ -22,7 +22,7 @@ from toys import RESUMABLE, TOY, TOY_PPO
 
 from suite import benchmark
 from suite.agents.ppo import PPO
-from suite.arrays import NotRestorable, Restorable, require_restorable
+from suite.arrays import NotRestorable, Restorable
 from suite.benchmark import Benchmark, get, names
 from suite.checkpoints import Checkpoints, Learner
 from suite.parts import ConfigError
@@ -30,6 +30,7 @@ from suite.process import provenance
 from suite.run_folder import RunFolder
 from suite.runs import Progress, run_seed
 from suite.storage import IntegrityError, read_json, write_json
+from suite.wrappers import restorable
 from suite_bench.main import main
 
 UPDATES = 4
@@ -245,11 +246,11 @@ class PassingOn(gym.vector.VectorWrapper):
 
 def test_a_layer_that_only_passes_snapshots_on_is_not_restorable():
     inner = TOY.make_env(2)
-    require_restorable(inner)
+    assert restorable(inner) is inner
     outer = PassingOn(inner)
     assert isinstance(outer, Restorable)
-    with pytest.raises(NotRestorable, match="PassingOn has no snapshot and restore"):
-        require_restorable(outer)
+    with pytest.raises(NotRestorable, match="PassingOn has no snapshot, restore"):
+        restorable(outer)
 
 
 def _drop(*path: str) -> Callable[[Any], None]:
@@ -388,6 +389,7 @@ from suite.benchmark import Benchmark
 from suite.run_folder import RunFolder
 from suite.runs import run_seed
 from suite.storage import read_json
+from suite.wrappers import restorable
 
 point, calls, spec, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 spec = Benchmark.from_json(read_json(__import__("pathlib").Path(spec)))

@@ -69,7 +69,7 @@ def restorable(env: Any) -> Restorable:
         NotRestorable: Naming the layer that cannot be restored.
     """
     for layer in layers(env):
-        if isinstance(layer, Restorable):
+        if _saves_itself(layer):
             continue
         if not isinstance(layer, gym.Wrapper | gym.vector.VectorWrapper):
             raise NotRestorable(f"{layer!r} has no snapshot, restore and halt")
@@ -80,7 +80,13 @@ def restorable(env: Any) -> Restorable:
                 "leave it out, give it these methods, or set stateless = True on its "
                 "class if it keeps nothing between steps"
             )
-    return env if isinstance(env, Restorable) else _Through(env)
+    return env if _saves_itself(env) else _Through(env)
+
+
+def _saves_itself(layer: Any) -> bool:
+    # By its class: a wrapper that passes every attribute on looks restorable by what it
+    # wraps, while its own memory would stay behind.
+    return all(hasattr(type(layer), name) for name in ("snapshot", "restore", "halt"))
 
 
 class _Through:
