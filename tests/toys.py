@@ -137,7 +137,7 @@ if "Toy-v0" not in gym.registry:
 TOY = Benchmark(
     name="toy",
     about="A point that must come to the middle. It is for tests.",
-    env=Env("Toy-v0", num_envs=4),
+    env=Env("toys:Toy-v0", num_envs=4),
     agent=Part(
         "suite.agents.ppo:PPO",
         {
