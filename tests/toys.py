@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from suite.agents.advantages import GAE, Estimate, Rollout
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale
 from suite.envs.batch import BatchEnv
 
@@ -75,6 +78,16 @@ class ToyVectorEnv(BatchEnv):
         super().__init__(
             ToySimulation(num_envs, glued), ToyTask(), autoreset_mode=autoreset_mode
         )
+
+
+class Dice(GAE):
+    """An estimator with noise from the global generators, as careless code has."""
+
+    def __call__(self, rollout: Rollout, policy: Any = None) -> Estimate:
+        found = super().__call__(rollout, policy)
+        # A normal number of Python's and of NumPy's leaves a second one waiting.
+        noise = random.gauss(0, 1) + np.random.normal()
+        return replace(found, advantages=found.advantages * (1 + 0.1 * noise))
 
 
 class Shift(gym.vector.VectorWrapper):
@@ -195,4 +208,5 @@ def _measured(name: str, estimator: str) -> Benchmark:
 
 TOY_AWR = _measured("toy-awr", "suite.agents.rerollout:LookaheadReRollout")
 TOY_RR = _measured("toy-rerollout", "suite.agents.rerollout:ReRollout")
-RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR}
+TOY_DICE = TOY_PPO.with_settings({"agent.advantage.call": "toys:Dice"})
+RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR, "dice": TOY_DICE}
