@@ -119,7 +119,7 @@ class Trouble:
     ):
         self.kind, self.after = kind, after
         self.is_hit = only in (None, seed)
-        self.marker = marker and Path(f"{marker}-{seed}")
+        self.marker = Path(f"{marker}-{seed}") if marker else None
 
     def __call__(self, policy: Any, key: int) -> dict[str, float]:
         is_over = self.marker and self.marker.exists()
