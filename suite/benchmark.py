@@ -51,7 +51,8 @@ class Env:
     """The environment of a benchmark.
 
     Args:
-        id: A registered Gymnasium id that has a vector entry point.
+        id: A registered Gymnasium id that has a vector entry point; ``"module:Id-v0"``
+            where a module other than ``suite`` registers it.
         num_envs: Rows of the training environment.
         kwargs: Passed to the vector entry point.
     """

@@ -154,13 +154,20 @@ def resolve(name: str) -> Any:
 def vector_entry_point(env_id: str) -> str:
     """``"module:attribute"`` of a registered id.
 
+    Args:
+        env_id: As Gymnasium takes it: ``"module:Id-v0"`` imports the module that
+            registers it, which a process of its own needs to be told.
+
     Raises:
         ConfigError: If there is no such id or it has no vector entry point.
     """
     import gymnasium as gym
 
+    module, _, plain = env_id.rpartition(":")
     try:
-        entry = gym.spec(env_id).vector_entry_point
+        if module:
+            importlib.import_module(module)
+        entry = gym.spec(plain).vector_entry_point
     except (gym.error.Error, ImportError) as reason:
         raise ConfigError(f"there is no environment {env_id!r}: {reason}") from None
     if not isinstance(entry, str):

@@ -102,6 +102,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bytes(tmp_path, name, moments
 
 
 def test_a_run_may_be_stopped_again_and_again(tmp_path: Path):
+    home = tmp_path
     for sessions in range(UPDATES):
         # After the first: the note where it goes on, an evaluation, an update.
         home = stopped(tmp_path, TOY_PPO, 3 if sessions else 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from suite.agents.advantages import GAE, Estimate, Rollout
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale
 from suite.envs.batch import BatchEnv
 
@@ -77,6 +80,16 @@ class ToyVectorEnv(BatchEnv):
         )
 
 
+class Dice(GAE):
+    """An estimator with noise from the global generators, as careless code has."""
+
+    def __call__(self, rollout: Rollout, policy: Any = None) -> Estimate:
+        found = super().__call__(rollout, policy)
+        # A normal number of Python's and of NumPy's leaves a second one waiting.
+        noise = random.gauss(0, 1) + np.random.normal()
+        return replace(found, advantages=found.advantages * (1 + 0.1 * noise))
+
+
 class Shift(gym.vector.VectorWrapper):
     """A wrapper that leaves a trace: observations moved by a constant."""
 
@@ -106,7 +119,7 @@ class Trouble:
     ):
         self.kind, self.after = kind, after
         self.is_hit = only in (None, seed)
-        self.marker = marker and Path(f"{marker}-{seed}")
+        self.marker = Path(f"{marker}-{seed}") if marker else None
 
     def __call__(self, policy: Any, key: int) -> dict[str, float]:
         is_over = self.marker and self.marker.exists()
@@ -137,7 +150,7 @@ if "Toy-v0" not in gym.registry:
 TOY = Benchmark(
     name="toy",
     about="A point that must come to the middle. It is for tests.",
-    env=Env("Toy-v0", num_envs=4),
+    env=Env("toys:Toy-v0", num_envs=4),
     agent=Part(
         "suite.agents.ppo:PPO",
         {
@@ -195,4 +208,5 @@ def _measured(name: str, estimator: str) -> Benchmark:
 
 TOY_AWR = _measured("toy-awr", "suite.agents.rerollout:LookaheadReRollout")
 TOY_RR = _measured("toy-rerollout", "suite.agents.rerollout:ReRollout")
-RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR}
+TOY_DICE = TOY_PPO.with_settings({"agent.advantage.call": "toys:Dice"})
+RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR, "dice": TOY_DICE}

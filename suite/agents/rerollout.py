@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -144,6 +145,7 @@ class ReRollout:
         starts = range(0, len(jobs), SHARD)
         seeds = np.random.SeedSequence([self.seed, self._calls]).spawn(len(starts))
         self._calls += 1
+        stop = threading.Event()
 
         def shard(index: int) -> tuple[np.ndarray, int]:
             env = self._envs.get()
@@ -151,14 +153,21 @@ class ReRollout:
                 part = jobs[slice(starts[index], starts[index] + SHARD)]
                 # SB3 keeps the current distribution inside the policy, so that threads
                 # which shared one could sample from each other's.
-                return self._shard(env, part, copy.deepcopy(policy), seeds[index])
+                own = copy.deepcopy(policy)
+                return self._shard(env, part, own, seeds[index], stop)
             finally:
                 self._envs.put(env)
 
         # Threads, not processes: physics and matrix products release the interpreter
         # lock.
         with ThreadPoolExecutor(self.threads) as pool:
-            results = list(pool.map(shard, range(len(starts))))
+            try:
+                results = list(pool.map(shard, range(len(starts))))
+            except BaseException:
+                # Ctrl-C, or a failure: leaving the pool waits for its threads, and a
+                # shard can take a minute.
+                stop.set()
+                raise
         returns = np.concatenate([found for found, _ in results], axis=1)
         return returns, sum(steps for _, steps in results)
 
@@ -189,8 +198,12 @@ class ReRollout:
         jobs: _Jobs,
         policy: ActorCriticPolicy,
         seed: np.random.SeedSequence,
+        stop: threading.Event,
     ) -> tuple[np.ndarray, int]:
-        """Keep every row busy: a finished one takes the next job at once."""
+        """Keep every row busy: a finished one takes the next job at once.
+
+        Once ``stop`` is set, nobody looks at the result.
+        """
         stack, reseeds = restorable(env), np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
         returns = np.zeros((2, len(jobs)))
@@ -212,7 +225,7 @@ class ReRollout:
                 age[fill], running[fill] = 0, True
             if len(rest):
                 stack.halt(rest)
-            if not running.any():
+            if stop.is_set() or not running.any():
                 return returns, steps
             actions = sample_actions(policy, obs, generator)
             given = running & (age == 0) & jobs.is_q[job]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -256,3 +257,36 @@ def test_environment_without_snapshots_is_refused_by_name():
 def test_bad_arguments_are_refused_before_any_simulation(bad):
     with pytest.raises(ValueError, match="ReRollout needs samples >= 1"):
         ReRollout(point_env, **bad)
+
+
+def test_a_failure_or_ctrl_c_stops_every_thread_at_once():
+    rollout, policy = collected(states=200)
+    others = []
+
+    class Watched:
+        def __init__(self, is_first: bool):
+            self._env, self._is_first, self._steps = point_env(256), is_first, 0
+
+        def __getattr__(self, name: str):
+            return getattr(self._env, name)
+
+        def step(self, actions: np.ndarray):
+            self._steps += 1
+            if self._is_first and self._steps == 3:
+                raise KeyboardInterrupt  # travels to the caller as a real one does
+            if not self._is_first:
+                others.append(self._steps)
+                time.sleep(0.01)
+            return self._env.step(actions)
+
+    made = []
+
+    def make_env(rows: int):
+        made.append(Watched(is_first=not made))
+        return made[-1]
+
+    estimator = ReRollout(make_env, samples=64, gamma=GAMMA, threads=2)
+    with pytest.raises(KeyboardInterrupt):
+        estimator(rollout, policy)
+    # A whole shard is sixteen fillings of the rows and more than a hundred steps.
+    assert len(others) < 60

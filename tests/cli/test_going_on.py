@@ -183,7 +183,7 @@ def test_a_signal_stops_all_within_seconds_and_says_how_to_go_on(invoke, kind, j
     process.send_signal(kind)
     asked = time.monotonic()
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 20  # a second or two on an idle machine
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind]
     *_, last = err.splitlines()
     assert "Traceback" not in err and out == ""
