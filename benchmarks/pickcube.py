@@ -337,7 +337,14 @@ register(
         evaluation=EVALUATION,
         metric=METRIC,
         scales={
-            "smoke": Scale("seconds", {**TINY_BATCH, **TINY_EVALUATION}),
+            "smoke": Scale(
+                "seconds",
+                {
+                    **TINY_BATCH,
+                    **TINY_EVALUATION,
+                    "agent.critic.name": "run:pickcube-critic@smoke",
+                },
+            ),
             "quick": Scale("a minute", {"total_timesteps": 20_000, **SMALL_EVALUATION}),
             "default": Scale("2 minutes"),
             "paper": Scale("3 minutes a seed, three seeds", PAPER_EVALUATION),

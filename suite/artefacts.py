@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,23 @@ def artefacts(spec: Benchmark, out: str | Path) -> list[Artefact]:
         UnknownName: If there is no such benchmark.
     """
     found: set[str] = set()
-    _replaced(spec.to_json(), lambda text: found.add(text) or text)
+    _replaced(_built(spec), lambda text: found.add(text) or text)
     return [_artefact(reference, Path(out)) for reference in sorted(found)]
 
 
-def located(spec: Benchmark, needed: list[Artefact]) -> Benchmark:
+def located(spec: Benchmark, needed: Sequence[Artefact]) -> Benchmark:
     """The benchmark with folders in the places of its references."""
     paths = {artefact.reference: str(artefact.path) for artefact in needed}
-    return Benchmark.from_json(_replaced(spec.to_json(), paths.__getitem__))
+    document = spec.to_json()
+    return Benchmark.from_json(
+        {**document, **_replaced(_built(spec), paths.__getitem__)}
+    )
+
+
+def _built(spec: Benchmark) -> dict[str, Any]:
+    """What a run builds; its other scales need nothing now."""
+    document = spec.to_json()
+    return {name: document[name] for name in ("agent", "evaluation", "start")}
 
 
 def _artefact(reference: str, out: Path) -> Artefact:
