@@ -84,8 +84,8 @@ def restorable(env: Any) -> Restorable:
 
 
 def _saves_itself(layer: Any) -> bool:
-    # A wrapper by its class: one that passes every attribute on looks restorable by what
-    # it wraps, while its own memory would stay behind.
+    # A wrapper by its class: one that passes every attribute on looks restorable by
+    # what it wraps, while its own memory would stay behind.
     is_wrapper = isinstance(layer, gym.Wrapper | gym.vector.VectorWrapper)
     return isinstance(layer, Restorable) and (
         not is_wrapper or all(hasattr(type(layer), name) for name in _METHODS)
