@@ -93,7 +93,7 @@ def run_jobs(
             yield Failed(job.seed, reason)
 
 
-def _run(job: Job, folder: RunFolder, threads: int) -> Iterator[Progress]:
+def _run(job: Job, folder: RunFolder, threads: int) -> Generator[Progress, None, None]:
     from suite.runs import run_seed
 
     yield from run_seed(
@@ -170,8 +170,9 @@ def _child(connection: Connection, job: Job, path: Any, threads: int) -> None:
     # If our parent is gone there is nobody to tell: end, what is done is saved.
     with contextlib.suppress(BrokenPipeError):
         try:
-            for progress in _run(job, RunFolder(path), threads):
-                connection.send(progress)
+            with contextlib.closing(_run(job, RunFolder(path), threads)) as moments:
+                for progress in moments:
+                    connection.send(progress)
             connection.send(None)
         except BrokenPipeError:
             raise
