@@ -11,7 +11,7 @@ import click
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_benchmarks(as_json: bool) -> None:
-    r"""Show the benchmarks and how long one seed takes on two cores.
+    """Show the benchmarks and how long one seed takes on two cores.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def list_benchmarks(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole specification.")
 def show(name: str, as_json: bool) -> None:
-    r"""Show a benchmark: what it does, its settings, scales and reference numbers.
+    """Show a benchmark: what it does, its settings, scales and reference numbers.
 
     \b
     Examples:

@@ -43,6 +43,8 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     axes.set_ylabel(f"{kind if kind == 'success' else found['metric']} (%)")
     axes.set_ylim(-2, 102)
     axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
+    if not any(row["timesteps"] for row in found["rows"]):
+        axes.set_xticks([0])  # nothing was trained
     axes.xaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -78,7 +78,7 @@ def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="Show tracebacks of failures.",
 )
 def main() -> None:
-    r"""Composable environments, agents and world models, and benchmarks of them.
+    """Composable environments, agents and world models, and benchmarks of them.
 
     \b
     Examples:

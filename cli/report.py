@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def report(folder: Path, as_json: bool) -> None:
-    r"""Print the table of stored results and draw their curves again.
+    """Print the table of stored results and draw their curves again.
 
     \b
     Examples:
@@ -107,6 +107,8 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
         "Interval: Student's t\nover seeds. Last three: their mean. Peak: the best of "
         "many noisy numbers, so biased up."
     )
+    if found["final"]["reference"] is not None:
+        lines.append("These three are over the log's iterations only, without `end`.")
     if any("first" in name for name in _others(found)):
         lines.append(
             "First: each row's first episode alone, with stochastic or most likely "

@@ -15,7 +15,7 @@ from suite_bench.run import jobs_option, threads_option
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
-    r"""Go on with a run that was stopped, and print its table.
+    """Go on with a run that was stopped, and print its table.
 
     \b
     Examples:

@@ -76,7 +76,7 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    r"""Run a benchmark, by name or from a saved specification.
+    """Run a benchmark, by name or from a saved specification.
 
     \b
     Examples:

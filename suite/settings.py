@@ -115,7 +115,11 @@ def label(first: str, changes: Mapping[str, Any]) -> str:
             words.append(re.split("[/:]", value)[-1])
         else:
             words.append(f"{last}{value}")
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:60]
+    words = [re.sub(r"[^A-Za-z0-9._-]+", "_", word)[:60] for word in words]
+    # Whole words: half a number would be another number.
+    while len("-".join(words)) > 60:
+        words.pop()
+    return "-".join(words)
 
 
 def require_type(value: Any, hint: Any, name: str) -> None:

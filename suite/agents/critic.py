@@ -80,9 +80,13 @@ class CriticPretraining(PPO):
                 "CriticPretraining fits discounted returns and takes no advantage "
                 f"estimator, got {kwargs['advantage']!r}; leave it out"
             )
-        gamma = kwargs.get("gamma", 0.99)
-        super().__init__(policy, env, **{**kwargs, "advantage": ReturnsToGo(gamma)})
+        super().__init__(policy, env, **kwargs)
         self.deterministic = deterministic
+
+    @property
+    def estimator(self) -> ReturnsToGo:
+        """Returns-to-go at the agent's gamma."""
+        return ReturnsToGo(self.gamma)
 
     def start_from(self, policy: Any) -> None:
         """Take over an actor, its noise included."""

@@ -87,17 +87,44 @@ class PPO(sb3.PPO):
             raise ValueError(
                 f"critic_warmup must be 0 or more iterations, got {critic_warmup}"
             )
-        if isinstance(env, gym.vector.VectorEnv):
-            env = SnapshotVecEnv(env)
+        if kwargs.get("n_epochs", 1) < 1:
+            raise ValueError(f"n_epochs must be 1 or more, got {kwargs['n_epochs']}")
+        _require_estimator(advantage)
         super().__init__(policy, env, **kwargs)
-        self.advantage = advantage or GAE(self.gamma, self.gae_lambda)
+        self.advantage = advantage
+        # Saved with the agent, which the estimator itself is not.
+        self.advantage_name = None if advantage is None else type(advantage).__name__
         if critic is not None:
             copy_critic(critic, self.policy)
         self.critic_warmup = critic_warmup
         self.iterations = 0  # rollouts trained on
         self.sim_steps = 0  # every simulator step, the estimator's included
-        if self.advantage.needs_snapshots:
+        if advantage is not None and advantage.needs_snapshots and env is not None:
             self._require_snapshots()
+
+    @property
+    def estimator(self) -> Advantage:
+        """What estimates advantages: the one given, or GAE as SB3 has it.
+
+        Raises:
+            ValueError: If the agent was loaded without the estimator it was saved with.
+        """
+        if self.advantage is not None:
+            return self.advantage
+        if self.advantage_name is not None:
+            raise ValueError(
+                f"this agent was saved with the estimator {self.advantage_name}, which "
+                f"no file holds; give one: {type(self).__name__}.load(path, env=..., "
+                "advantage=...)"
+            )
+        return GAE(self.gamma, self.gae_lambda)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        # SB3 comes here from the constructor, from set_env and from load.
+        if isinstance(env, gym.vector.VectorEnv):
+            env = SnapshotVecEnv(env)
+        return sb3.PPO._wrap_env(env, verbose, monitor_wrapper)
 
     def _require_snapshots(self) -> None:
         simulator = self.env.env if isinstance(self.env, SnapshotVecEnv) else self.env
@@ -105,7 +132,7 @@ class PPO(sb3.PPO):
             restorable(simulator)
         except TypeError as reason:
             raise ValueError(
-                f"{type(self.advantage).__name__} needs snapshots; give a restorable "
+                f"{self.advantage_name} needs snapshots; give a restorable "
                 "vector environment such as gym.make_vec('PickCube-v0', ...), got "
                 f"{simulator!r}: {reason}"
             ) from None
@@ -200,7 +227,7 @@ class PPO(sb3.PPO):
             "obs": self._last_obs,
             "episode_starts": self._last_episode_starts,
             "env": env.snapshot().to_tree() if is_begun else None,
-            "advantage": _estimator_state(self.advantage),
+            "advantage": _estimator_state(self.estimator),
         }
 
     def load_state(self, tree: dict[str, Any]) -> None:
@@ -217,8 +244,9 @@ class PPO(sb3.PPO):
         for name, value in tree["counters"].items():
             setattr(self, name, value)
         require_like(tree["advantage"], own["advantage"], "advantage")
-        if isinstance(self.advantage, StatefulAdvantage):
-            self.advantage.load_state(tree["advantage"])
+        estimator = self.estimator
+        if isinstance(estimator, StatefulAdvantage):
+            estimator.load_state(tree["advantage"])
         if tree["env"] is not None:
             obs = env.reset()  # for the form; the snapshot replaces every row
             require_like(tree["obs"], obs, "obs")
@@ -252,7 +280,7 @@ class PPO(sb3.PPO):
         if rollout is None:
             return False
         collected = time.perf_counter()
-        estimate = self.advantage(rollout, self.policy)
+        estimate = self.estimator(rollout, self.policy)
         self._fill(rollout_buffer, rollout, estimate)
         callback.update_locals({"rollout": rollout, "estimate": estimate})
         callback.on_rollout_end()
@@ -265,7 +293,7 @@ class PPO(sb3.PPO):
     ) -> Rollout | None:
         """T steps of every row, or None if the callback stopped the training."""
         steps: list[tuple[np.ndarray, ...]] = []
-        snapshots = []
+        snapshots, needs_snapshots = [], self.estimator.needs_snapshots
         assert self._last_obs is not None
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
@@ -276,7 +304,7 @@ class PPO(sb3.PPO):
                 and step % self.sde_sample_freq == 0
             ):
                 self.policy.reset_noise(env.num_envs)
-            if self.advantage.needs_snapshots:
+            if needs_snapshots:
                 assert isinstance(env, Restorable)
                 snapshots.append(env.snapshot())
             obs = np.asarray(self._last_obs)
@@ -305,7 +333,7 @@ class PPO(sb3.PPO):
             )
             self._last_obs = np.asarray(next_obs)
             self._last_episode_starts = dones
-        if self.advantage.needs_snapshots:
+        if needs_snapshots:
             assert isinstance(env, Restorable)
             snapshots.append(env.snapshot())
         columns = [np.stack(column) for column in zip(*steps, strict=True)]
@@ -371,7 +399,7 @@ class PPO(sb3.PPO):
         advantages = estimate.advantages
         if not np.isfinite(advantages).all():
             raise FloatingPointError(
-                f"{type(self.advantage).__name__} gave NaN or infinite advantages; "
+                f"{type(self.estimator).__name__} gave NaN or infinite advantages; "
                 "check the rewards and the critic"
             )
         values = {
@@ -389,3 +417,12 @@ class PPO(sb3.PPO):
 
 def _estimator_state(advantage: Advantage) -> dict[str, Any]:
     return advantage.state() if isinstance(advantage, StatefulAdvantage) else {}
+
+
+def _require_estimator(advantage: Any) -> None:
+    fits = callable(advantage) and hasattr(advantage, "needs_snapshots")
+    if advantage is not None and (isinstance(advantage, type) or not fits):
+        raise TypeError(
+            "advantage must be an estimator such as GAE(gamma=0.99), a callable "
+            f"(rollout, policy) with an attribute needs_snapshots, got {advantage!r}"
+        )

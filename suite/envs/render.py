@@ -44,10 +44,13 @@ def opengl_module() -> str:
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     if chosen in ("egl", "osmesa", "glfw", "cgl"):
         return f"mujoco.{chosen}"
-    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if sys.platform.startswith("linux") and not has_display:
+    if sys.platform.startswith("linux") and not _has_display():
         return "mujoco.egl"
     return "mujoco.gl_context"
+
+
+def _has_display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class PictureRenderer:
@@ -144,8 +147,18 @@ class WindowRenderer:
         self._data: Any = None
 
     def draw(self, model: Any, data: Any) -> None:
-        """Update the window, opening it at the first call."""
+        """Update the window, opening it at the first call.
+
+        Raises:
+            RuntimeError: If there is no display.
+        """
         if self._viewer is None:
+            if sys.platform.startswith("linux") and not _has_display():
+                # The viewer would end the whole process.
+                raise RuntimeError(
+                    "render_mode='human' needs a display, and DISPLAY is not set; use "
+                    "'rgb_array'"
+                )
             from mujoco import viewer
 
             self._data = data

@@ -10,7 +10,7 @@ import torch
 from point_env import point_env
 from stable_baselines3.common.callbacks import BaseCallback
 
-from suite.agents.advantages import Estimate
+from suite.agents.advantages import GAE, Estimate, MonteCarlo
 from suite.agents.policies import load_policy
 from suite.agents.ppo import PPO
 from suite.agents.vec import SnapshotVecEnv
@@ -178,3 +178,33 @@ def test_a_critic_of_another_shape_is_refused():
     other = PPO("MlpPolicy", point_env(4, "same_step"), **small).policy
     with pytest.raises(ValueError, match=r"does not fit: .*value_net.* has shape"):
         PPO("MlpPolicy", point_env(4, "same_step"), critic=other, **SMALL)
+
+
+def test_a_loaded_agent_estimates_with_the_gamma_and_lambda_it_was_saved_with(tmp_path):
+    settings = {**SMALL, "gamma": 0.5, "gae_lambda": 0.6}
+    PPO("MlpPolicy", point_env(4, "same_step"), **settings).save(tmp_path / "a.zip")
+    loaded = PPO.load(tmp_path / "a.zip", env=point_env(4, "same_step"))
+    assert loaded.estimator == GAE(0.5, 0.6)
+    loaded.set_env(point_env(4, "same_step"))
+    loaded.learn(256)
+
+
+def test_an_agent_saved_with_an_estimator_wants_it_back_when_loaded(tmp_path):
+    env = point_env(4, "same_step")
+    PPO("MlpPolicy", env, advantage=MonteCarlo(0.8), **SMALL).save(tmp_path / "a.zip")
+    with pytest.raises(ValueError, match="saved with the estimator MonteCarlo"):
+        PPO.load(tmp_path / "a.zip", env=env).learn(256)
+    again = PPO.load(tmp_path / "a.zip", env=env, advantage=MonteCarlo(0.8))
+    assert again.estimator == MonteCarlo(0.8)
+    again.learn(256)
+
+
+@pytest.mark.parametrize("wrong", ["gae", GAE, lambda rollout, policy: None])
+def test_what_is_no_estimator_is_refused(wrong):
+    with pytest.raises(TypeError, match="advantage must be an estimator such as GAE"):
+        PPO("MlpPolicy", point_env(4, "same_step"), advantage=wrong, **SMALL)
+
+
+def test_no_epoch_is_refused():
+    with pytest.raises(ValueError, match="n_epochs must be 1 or more, got 0"):
+        PPO("MlpPolicy", point_env(4, "same_step"), **{**SMALL, "n_epochs": 0})

@@ -175,6 +175,7 @@ def test_render_without_a_mode_warns_and_gives_nothing():
 def viewer(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """MuJoCo's viewer module, replaced by a recorder."""
     module = MagicMock()
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setitem(sys.modules, "mujoco.viewer", module)
     monkeypatch.setattr(mujoco, "viewer", module, raising=False)
     return module
@@ -215,3 +216,14 @@ def test_window_of_a_batch_shows_its_first_row(viewer):
     assert window.sync.call_count == 2
     np.testing.assert_array_equal(data.qpos, env.simulation.qpos[0])
     env.close()
+
+
+def test_a_window_without_a_display_is_refused_before_the_viewer_ends_the_process(
+    monkeypatch,
+):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    env = gym.make("PickCube-v0", render_mode="human")
+    with pytest.raises(RuntimeError, match="needs a display"):
+        env.reset(seed=0)
