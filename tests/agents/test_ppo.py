@@ -182,15 +182,16 @@ def test_a_critic_of_another_shape_is_refused():
 
 def test_a_loaded_agent_estimates_with_the_gamma_and_lambda_it_was_saved_with(tmp_path):
     settings = {**SMALL, "gamma": 0.5, "gae_lambda": 0.6}
-    PPO("MlpPolicy", point_env(4, "same_step"), **settings).save(tmp_path / "a.zip")
-    loaded = PPO.load(tmp_path / "a.zip", env=point_env(4, "same_step"))
+    env: Any = point_env(4, "same_step")
+    PPO("MlpPolicy", env, **settings).save(tmp_path / "a.zip")
+    loaded = PPO.load(tmp_path / "a.zip", env=env)
     assert loaded.estimator == GAE(0.5, 0.6)
-    loaded.set_env(point_env(4, "same_step"))
+    loaded.set_env(env)
     loaded.learn(256)
 
 
 def test_an_agent_saved_with_an_estimator_wants_it_back_when_loaded(tmp_path):
-    env = point_env(4, "same_step")
+    env: Any = point_env(4, "same_step")
     PPO("MlpPolicy", env, advantage=MonteCarlo(0.8), **SMALL).save(tmp_path / "a.zip")
     with pytest.raises(ValueError, match="saved with the estimator MonteCarlo"):
         PPO.load(tmp_path / "a.zip", env=env).learn(256)

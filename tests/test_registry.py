@@ -1,0 +1,203 @@
+"""What is registered or exported is tested here without being named.
+
+A new environment, wrapper or agent is swept as soon as it can be found. A wrapper's
+required arguments are taken from ``ARGUMENTS`` by name, else by their annotation.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec, registry
+from gymnasium.utils.env_checker import check_env
+
+import suite.agents
+import suite.wrappers
+from suite.agents.ppo import PPO
+from suite.agents.rerollout import LookaheadReRollout
+from suite.wrappers.wrapper import CorruptionWrapper
+
+IDS = sorted(i for i, s in registry.items() if str(s.entry_point).startswith("suite."))
+WRAPPERS = {
+    name: found
+    for name, found in sorted(vars(suite.wrappers).items())
+    if inspect.isclass(found)
+    and issubclass(found, CorruptionWrapper)
+    and found is not CorruptionWrapper
+}
+ARGUMENTS = {"std": 0.1, "steps": 2, "probability": 0.5, "scale": -2.0}
+BY_TYPE = {"float": 0.5, "int": 1, "bool": True}
+STEPS = 6
+
+
+def found_agents() -> dict[str, type[PPO]]:
+    modules = pkgutil.iter_modules(suite.agents.__path__, "suite.agents.")
+    found = {
+        name: thing
+        for module in modules
+        for name, thing in vars(importlib.import_module(module.name)).items()
+        if inspect.isclass(thing) and issubclass(thing, PPO)
+    }
+    return dict(sorted(found.items()))
+
+
+AGENTS = found_agents()
+
+
+def wrapped(name: str, env: Any) -> Any:
+    required = [
+        p
+        for p in list(inspect.signature(WRAPPERS[name]).parameters.values())[1:]
+        if p.default is p.empty
+    ]
+    return WRAPPERS[name](
+        env,
+        **{p.name: ARGUMENTS.get(p.name, BY_TYPE.get(p.annotation)) for p in required},
+    )
+
+
+def covering_pairs() -> list[tuple[str, str]]:
+    """Two seeded rounds in which every wrapper is once outside and once inside."""
+    names, rng = list(WRAPPERS), np.random.default_rng(0)
+    pairs = set()
+    for _ in range(2):
+        order = rng.permutation(len(names))
+        shift = rng.integers(len(names))
+        pairs |= {
+            (names[a], names[b])
+            for a, b in zip(order, np.roll(order, shift), strict=True)
+        }
+    return sorted(pairs)
+
+
+def vector(env_id: str, num_envs: int = 3, mode: str = "same_step") -> Any:
+    return gym.make_vec(
+        env_id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=mode,
+    )
+
+
+def actions(env: Any) -> list[np.ndarray]:
+    env.action_space.seed(0)
+    return [env.action_space.sample() for _ in range(STEPS)]
+
+
+def played(env: Any, todo: list[np.ndarray]) -> list[Any]:
+    return [env.step(action)[:4] for action in todo]
+
+
+def assert_same(one: list[Any], other: list[Any]) -> None:
+    for left, right in zip(one, other, strict=True):
+        for a, b in zip(left, right, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def assert_goes_back_exactly(env: Any) -> None:
+    env.reset(seed=5)
+    todo = actions(env)
+    played(env, todo)
+    moment = env.snapshot()
+    first = played(env, todo)
+    env.restore(moment)
+    assert_same(first, played(env, todo))
+
+
+def assert_single_is_row_zero(single: Any, batch: Any) -> None:
+    one, _ = single.reset(seed=5)
+    many, _ = batch.reset(seed=5)
+    np.testing.assert_array_equal(one, many[0])
+    for action in actions(batch):
+        ours, theirs = single.step(action[0])[:4], batch.step(action)[:4]
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, np.asarray(b)[0])
+
+
+def assert_spec_survives_json(env: Any) -> None:
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert type(again).__name__ == type(env).__name__ and again.spec == env.spec
+
+
+def test_the_sweep_finds_something():
+    assert "PickCube-v0" in IDS and len(WRAPPERS) >= 8 and len(AGENTS) >= 5
+    pairs = covering_pairs()
+    assert {a for a, _ in pairs} == {b for _, b in pairs} == set(WRAPPERS)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_id_keeps_gymnasiums_contract_and_ours(env_id):
+    with pytest.warns(UserWarning, match="unbounded|infinity"):
+        check_env(gym.make(env_id).unwrapped, skip_render_check=True)
+    assert_single_is_row_zero(gym.make(env_id), vector(env_id))
+    assert_goes_back_exactly(vector(env_id))
+    assert_spec_survives_json(gym.make(env_id))
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_wrapper_alone_on_an_id(env_id, name):
+    batch = wrapped(name, vector(env_id))
+    assert_goes_back_exactly(batch)
+    single = wrapped(name, gym.make(env_id))
+    assert_single_is_row_zero(single, batch)
+    assert_spec_survives_json(single)
+
+
+@pytest.mark.parametrize(("outer", "inner"), covering_pairs())
+@pytest.mark.parametrize("env_id", IDS)
+def test_two_wrappers_on_an_id(env_id, outer, inner):
+    batch = wrapped(outer, wrapped(inner, vector(env_id)))
+    assert_goes_back_exactly(batch)
+    assert_single_is_row_zero(wrapped(outer, wrapped(inner, gym.make(env_id))), batch)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_agent_makes_an_update(env_id, name):
+    # As long as an episode: an agent that needs whole ones has some.
+    steps = 50
+    agent: Any = AGENTS[name](
+        "MlpPolicy",
+        vector(env_id, 2),
+        n_steps=steps,
+        batch_size=2 * steps,
+        n_epochs=1,
+        gamma=0.8,
+        seed=0,
+        device="cpu",
+    )
+    before = [p.detach().clone() for p in agent.policy.parameters()]
+    agent.env.seed(0)
+    metrics = next(iter(agent.iterate(2 * steps)), {})
+    assert all(np.isfinite(value) for value in metrics.values())
+    changed = any(
+        not np.array_equal(a, b.detach())
+        for a, b in zip(before, agent.policy.parameters(), strict=True)
+    )
+    assert changed is (name != "Frozen")
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_re_rollouts_make_an_update(env_id):
+    estimator = LookaheadReRollout(
+        lambda n: vector(env_id, n, "disabled"), samples=1, gamma=0.5
+    )
+    agent = PPO(
+        "MlpPolicy",
+        vector(env_id, 2),
+        advantage=estimator,
+        n_steps=3,
+        batch_size=6,
+        n_epochs=1,
+        gamma=0.5,
+        device="cpu",
+    )
+    (metrics,) = agent.iterate(6)
+    assert metrics["advantage/sim_steps"] > 0
