@@ -3,8 +3,9 @@
     python benchmarks/performance/wrappers.py [--rows 512] [--steps 100] [--rounds 9]
 
 Run it on an idle machine. Every contender executes the same recorded actions from the
-same states, in turns so that a drifting machine hits all alike, and the medians of the
-rounds are compared with those of the bare environment:
+same states. They take turns at every single step, so that a machine whose clock drifts
+by more than a wrapper costs hits all alike; a round's ratio is of its total times, and
+the median over the rounds is printed:
 
 reward_noise, observation_noise, reward_delay, stack: ``RewardNoise``,
 ``ObservationNoise``, ``RewardDelay``, and the three on top of each other. (Wrappers of
@@ -60,14 +61,13 @@ class Contender:
         rng = np.random.default_rng(0)
         self.actions = rng.uniform(-1, 1, (steps, rows, 8)).astype(np.float32)
 
-    def rate(self) -> float:
-        """Control steps a second, of all rows together."""
+    def restart(self) -> None:
+        """Back to the first state."""
         self.env.restore(self.start)
-        started = time.perf_counter()
-        for actions in self.actions:
-            self.env.step(actions)
-        seconds = time.perf_counter() - started
-        return self.actions.shape[0] * self.actions.shape[1] / seconds
+
+    def step(self, number: int) -> None:
+        """One control step of every row."""
+        self.env.step(self.actions[number])
 
 
 class SingleContender:
@@ -82,35 +82,55 @@ class SingleContender:
         self.env = wrap(PickCubeEnv())
         self.actions = np.random.default_rng(0).uniform(-1, 1, (steps, 8))
 
-    def rate(self) -> float:
-        """Control steps a second, resets included."""
+    def restart(self) -> None:
+        """A new episode."""
         self.env.reset(seed=0)
-        started = time.perf_counter()
-        for action in self.actions:
-            _, _, terminated, truncated, _ = self.env.step(action)
-            if terminated or truncated:
-                self.env.reset()
-        return len(self.actions) / (time.perf_counter() - started)
+
+    def step(self, number: int) -> None:
+        """One control step, and a reset where it ended an episode."""
+        _, _, terminated, truncated, _ = self.env.step(self.actions[number])
+        if terminated or truncated:
+            self.env.reset()
 
 
-def median_rates(contenders: dict[str, Any], rounds: int) -> dict[str, float]:
-    """Median rate of each, in turns; every other round backwards."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds):
-        for name in sorted(contenders, reverse=bool(number % 2)):
-            rates[name].append(contenders[name].rate())
-    return {name: statistics.median(values) for name, values in rates.items()}
+def round_seconds(contenders: dict[str, Any], steps: int) -> dict[str, float]:
+    """Seconds of each contender for all steps, in turns at every step."""
+    seconds = dict.fromkeys(contenders, 0.0)
+    names = list(contenders)
+    for contender in contenders.values():
+        contender.restart()
+    for number in range(steps):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            started = time.perf_counter()
+            contenders[name].step(number)
+            seconds[name] += time.perf_counter() - started
+    return seconds
+
+
+def compared(
+    contenders: dict[str, Any], steps: int, rows: int, rounds: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median control steps a second, and median ratio to the bare environment."""
+    found = [round_seconds(contenders, steps) for _ in range(rounds)]
+    rates, ratios = {}, {}
+    for name in contenders:
+        rates[name] = statistics.median(steps * rows / round_[name] for round_ in found)
+        ratios[name] = statistics.median(
+            round_["bare"] / round_[name] for round_ in found
+        )
+    del ratios["bare"]
+    return rates, ratios
 
 
 def measured(rows: int, steps: int, rounds: int, threads: int) -> dict[str, Any]:
     """All rates, and each wrapper's ratio to the bare environment."""
     contenders = {n: Contender(w, rows, steps, threads) for n, w in STACKS.items()}
-    rates = median_rates(contenders, rounds)
+    rates, ratios = compared(contenders, steps, rows, rounds)
     names = ("bare", "reward_noise")
     singles = {n: SingleContender(STACKS[n], 1000) for n in names}
-    single = median_rates(singles, rounds)
-    ratios = {n: rates[n] / rates["bare"] for n in STACKS if n != "bare"}
-    ratios["single"] = single["reward_noise"] / single["bare"]
+    single, ratio = compared(singles, 1000, 1, rounds)
+    ratios["single"] = ratio["reward_noise"]
     return {"rates": {"rows": rates, "single": single}, "ratios": ratios}
 
 
