@@ -18,6 +18,14 @@ from toys import TOY
 from suite import storage
 from suite.run_folder import RunFolder
 
+# What is started in the background ignores Ctrl-C, and so does all that it starts, such
+# as these tests and the process they stop.
+HEEDING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from suite_bench.main import main
+main()
+"""
 HOME = Path("runs") / "toy" / f"default-{TOY.digest[:8]}"
 
 
@@ -173,7 +181,7 @@ def test_a_signal_stops_all_within_seconds_and_says_how_to_go_on(invoke, kind, j
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(
         [
-            *(sys.executable, "-c", "from suite_bench.main import main; main()"),
+            *(sys.executable, "-c", HEEDING),
             *("run", "toy.json", "--seeds", "0-1", "--jobs", str(jobs)),
             *("--set", trouble("sleep", marker="hit")),
         ],
