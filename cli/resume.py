@@ -53,8 +53,8 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
 
     carry_out(
         [
-            Job(seed, specs[seed], origins[seed]["device"], origins[seed]["command"])
-            for seed in todo
+            Job(folder.path, seed, specs[seed], began["device"], began["command"])
+            for seed, began in origins.items()
         ],
         folder,
         remarks,

@@ -106,7 +106,7 @@ def run(
 
     command = _command_line()
     todo = [
-        Job(seed, spec, device, command, fresh)
+        Job(folder.path, seed, spec, device, command, fresh)
         for seed in chosen
         if fresh or folder.result(seed) is None
     ]

@@ -39,7 +39,7 @@ def carry_out(
     """
     try:
         with _sigterm_ends():
-            failures = _watch(jobs, folder, remarks, side_by_side, threads)
+            failures = _watch(jobs, remarks, side_by_side, threads)
     except KeyboardInterrupt as reason:
         how = (Stopped, "terminated") if isinstance(reason, Terminated) else None
         kind, word = how or (Interrupted, "interrupted")
@@ -51,40 +51,36 @@ def carry_out(
         raise failures[0].reason
     if failures:
         first = explained(failures[0].reason)
-        numbers = ", ".join(str(failed.seed) for failed in failures)
+        numbers = ", ".join(str(failed.job.seed) for failed in failures)
         text = (
             f"{len(failures)} of {len(jobs)} seeds failed ({numbers}); seed "
-            f"{failures[0].seed}: {first.message}"
+            f"{failures[0].job.seed}: {first.message}"
         )
         raise type(first)(text) from failures[0].reason
 
 
 def _watch(
-    jobs: Sequence[Job],
-    folder: RunFolder,
-    remarks: Sequence[str],
-    side_by_side: int,
-    threads: int | None,
+    jobs: Sequence[Job], remarks: Sequence[str], side_by_side: int, threads: int | None
 ) -> list[Failed]:
-    from suite.parallel import Failed, Started, run_jobs
+    from suite.parallel import Failed, Moment, Started, executor
     from suite_bench.display import Screen
 
     failures: list[Failed] = []
     metric = jobs[0].spec.metric if jobs else ""
-    events = run_jobs(jobs, folder, side_by_side=side_by_side, threads=threads)
+    events = executor(side_by_side, jobs, threads).run(jobs)
     with Screen(metric) as screen, contextlib.closing(events):
         for remark in remarks:
             screen.say(remark)
         for event in events:
             if isinstance(event, Started):
-                screen.begin(event.seed)
+                screen.begin(event.job.seed)
             elif isinstance(event, Failed):
                 failures.append(event)
                 if len(jobs) > 1:
                     text = explained(event.reason).format_message()
-                    screen.say(f"seed {event.seed}  failed: {text}")
-            else:
-                screen.show(event)
+                    screen.say(f"seed {event.job.seed}  failed: {text}")
+            elif isinstance(event, Moment):
+                screen.show(event.progress)
     return failures
 
 
