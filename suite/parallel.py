@@ -134,9 +134,7 @@ def executor(
     return Processes(side_by_side, threads) if side_by_side > 1 else Here(threads)
 
 
-def patiently(
-    executor: Executor, jobs: Sequence[Job]
-) -> Generator[Event, None, None]:
+def patiently(executor: Executor, jobs: Sequence[Job]) -> Generator[Event, None, None]:
     """Carry out jobs though others work on the same ones.
 
     Use it where two of us may share a folder: what another process is at is come back
