@@ -29,7 +29,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     stopped. A specification names the Python that it calls: resume only what you
     trust.
     """
-    from suite.parallel import Job
+    from suite.jobs import Job
     from suite.parts import ConfigError
     from suite.process import prepare_process
     from suite.run_folder import RunFolder

@@ -101,7 +101,7 @@ def run(
     if dry_run:
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
-    from suite.parallel import Job
+    from suite.jobs import Job
     from suite_bench.seeds import carry_out
 
     command = _command_line()

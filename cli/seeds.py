@@ -12,7 +12,7 @@ from suite_bench.errors import Interrupted, Stopped, Terminated, explained
 from suite_bench.report import publish
 
 if TYPE_CHECKING:
-    from suite.parallel import Failed, Job
+    from suite.jobs import Failed, Job
     from suite.run_folder import RunFolder
 
 
@@ -62,7 +62,8 @@ def carry_out(
 def _watch(
     jobs: Sequence[Job], remarks: Sequence[str], side_by_side: int, threads: int | None
 ) -> list[Failed]:
-    from suite.parallel import Failed, Moment, Started, executor
+    from suite.jobs import Failed, Moment, Started
+    from suite.parallel import executor
     from suite_bench.display import Screen
 
     failures: list[Failed] = []

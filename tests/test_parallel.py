@@ -14,21 +14,10 @@ import pytest
 from test_resume import contents, environment
 from toys import TOY, TOY_PPO
 
-from suite import parallel
+from suite import parallel, worker
 from suite.benchmark import Benchmark
-from suite.parallel import (
-    Event,
-    Failed,
-    Finished,
-    Held,
-    Here,
-    Job,
-    Moment,
-    Processes,
-    Started,
-    executor,
-    patiently,
-)
+from suite.jobs import Event, Failed, Finished, Held, Job, Moment, Started
+from suite.parallel import Here, Processes, executor, patiently
 from suite.parts import ConfigError
 from suite.run_folder import RunFolder
 from suite.storage import IntegrityError, write_json
@@ -87,7 +76,8 @@ PARENT = """
 import sys
 from pathlib import Path
 from suite.benchmark import Benchmark
-from suite.parallel import Job, Processes
+from suite.jobs import Job
+from suite.parallel import Processes
 from suite.storage import read_json
 
 if __name__ == "__main__":
@@ -162,7 +152,7 @@ def test_without_patience_a_folder_in_other_hands_is_a_failure(tmp_path: Path):
     ids=str,
 )
 def test_a_failure_keeps_its_kind_on_the_way_to_the_parent(reason: Exception):
-    assert parallel._portable(reason) is reason
+    assert worker.portable(reason) is reason
 
 
 def test_a_failure_that_does_not_travel_is_told_in_words():
@@ -170,5 +160,5 @@ def test_a_failure_that_does_not_travel_is_told_in_words():
         def __init__(self, one: int, two: int):
             super().__init__(f"{one} {two}")
 
-    told = parallel._portable(Local(1, 2))
+    told = worker.portable(Local(1, 2))
     assert (type(told), str(told)) == (RuntimeError, "Local: 1 2")
