@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from suite_bench.run import jobs_option, threads_option
+from suite_bench.options import jobs_option, json_option, threads_option
 
 
 @click.command()
 @click.argument("run", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
 @jobs_option
 @threads_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     """Go on with a run that was stopped, and print its table.
 

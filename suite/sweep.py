@@ -8,69 +8,15 @@ other run, into runs/<sweep>/<cell>-<digest>/seed-<n>.
 from __future__ import annotations
 
 import importlib
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from suite.benchmark import Benchmark, UnknownName, no_such
+from suite.benchmark import UnknownName, no_such
+from suite.cell import PLAIN_WORD, SEED, Cell, Value, label, spelled
 from suite.figures import Figure, figure_from_json
-from suite.parts import ConfigError, canonical, frozen, to_json
+from suite.parts import ConfigError, canonical, to_json
 from suite.settings import record, require_fields
-
-Value = str | int | float
-SEED = "seed"  # an axis that every sweep has
-_AXIS = re.compile(r"[a-z][a-z0-9_]*")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One place of a sweep.
-
-    Args:
-        axes: Where it is, such as ``{"algo": "cql", "env": "hopper", "k": 30}``. Cells
-            need not have the same axes: a control may have one of its own instead.
-        spec: What is run there, for each of its seeds.
-        cost: Work of one seed beside that of other cells; the dearest go first.
-
-    Raises:
-        ConfigError: If an axis or a value cannot be part of a folder's name, or the
-            cost is not positive.
-    """
-
-    axes: Mapping[str, Value]
-    spec: Benchmark
-    cost: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", frozen(self.axes))
-        for axis, value in self.axes.items():
-            if axis == SEED or not _AXIS.fullmatch(axis):
-                raise ConfigError(
-                    f"an axis needs a plain name other than seed, got {axis!r}"
-                )
-            if not _is_value(value) or not _WORD.fullmatch(spelled(value)):
-                raise ConfigError(
-                    f"the axis {axis} needs plain words and numbers of 0 or more, got "
-                    f"{value!r}"
-                )
-        if not self.axes or not (math.isfinite(self.cost) and self.cost > 0):
-            raise ConfigError(
-                f"a cell needs an axis and a positive cost, got {dict(self.axes)} and "
-                f"{self.cost}"
-            )
-
-    @property
-    def label(self) -> str:
-        """Its name: ``cql-hopper-k30``."""
-        return label(self.axes)
-
-    @property
-    def folder_name(self) -> str:
-        """The name of its run folder."""
-        return f"{self.label}-{self.spec.digest[:8]}"
 
 
 @dataclass(frozen=True)
@@ -128,32 +74,32 @@ class Sweep:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _WORD.fullmatch(self.name) or not self.cells:
-            raise ConfigError(
-                f"a sweep needs a plain name and a cell, got {self.name!r} and "
-                f"{len(self.cells)} cells"
-            )
+        for name in (self.name, *(figure.name for figure in self.figures)):
+            if not PLAIN_WORD.fullmatch(name):
+                raise ConfigError(f"sweeps and figures need plain names, got {name!r}")
+        if not self.cells:
+            raise ConfigError(f"the sweep {self.name} needs a cell, got none")
         if len({cell.label for cell in self.cells}) < len(self.cells):
             raise ConfigError(f"two cells of the sweep {self.name} have one name")
         if len({cell.spec.metric for cell in self.cells}) > 1:
             raise ConfigError(f"the cells of the sweep {self.name} differ in metric")
+        self._require_places()
+
+    def _require_places(self) -> None:
         for axis in filter(None, (self.tasks, self.rivals)):
             for cell in self.cells:
                 if axis not in cell.axes:
                     raise ConfigError(f"the cell {cell.label} has no {axis}")
-        known = self.conditions
-        for condition in filter(None, (self.baseline, *self._drawn())):
-            if condition not in known:
-                raise UnknownName(no_such("condition", condition, known))
+        shown = [name for figure in self.figures for name in figure.conditions]
+        for condition in filter(None, (self.baseline, *shown)):
+            if condition not in self.conditions:
+                raise ConfigError(no_such("condition", condition, self.conditions))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and canonical(self) == canonical(other)
 
     def __hash__(self) -> int:
         return hash(canonical(self))
-
-    def _drawn(self) -> Iterable[str]:
-        return [name for figure in self.figures for name in figure.conditions]
 
     # ------------------------------------------------------------------ as data
     def to_json(self) -> dict[str, Any]:
@@ -169,7 +115,7 @@ class Sweep:
         """
         require_fields(Sweep, document, "sweep")
         fields = dict(document)
-        fields["cells"] = tuple(_cell_from_json(cell) for cell in fields["cells"])
+        fields["cells"] = tuple(Cell.from_json(cell) for cell in fields["cells"])
         scales = fields.get("scales", {}).items()
         fields["scales"] = {
             name: record(SweepScale, scale, name) for name, scale in scales
@@ -211,24 +157,41 @@ class Sweep:
         """A name as a reader wants it."""
         return self.labels.get(name, name)
 
+    def cells_at(self, scale: str) -> list[Cell]:
+        """The cells that take part at one of its sizes, as they are by default.
+
+        Raises:
+            UnknownName: If it has no such scale.
+        """
+        known = {"default": SweepScale(""), **self.scales}
+        if scale not in known:
+            raise UnknownName(no_such("scale", scale, known))
+        only = known[scale].only.items()
+        return [
+            cell
+            for cell in self.cells
+            if all(cell.axes.get(axis) in values for axis, values in only)
+        ]
+
     def at_scale(self, name: str) -> Sweep:
         """This sweep at one of its sizes; its name says which, unless the default.
 
         Raises:
             UnknownName: If it has no such scale.
         """
-        known = {"default": SweepScale(""), **self.scales}
-        if name not in known:
-            raise UnknownName(no_such("scale", name, known))
-        only = known[name].only
-        cells = [
+        cells = tuple(
             replace(cell, spec=replace(cell.spec.at_scale(name), scales={}))
-            for cell in self.cells
-            if all(cell.axes.get(axis) in values for axis, values in only.items())
-        ]
-        figures = _that_can_be_drawn(self, cells)
-        name = self.name if name == "default" else f"{self.name}-{name}"
-        return replace(self, name=name, cells=tuple(cells), scales={}, figures=figures)
+            for cell in self.cells_at(name)
+        )
+        there = set(map(self.condition, cells))
+        figures = [f for f in self.figures if there.issuperset(f.conditions)]
+        return replace(
+            self,
+            name=self.name if name == "default" else f"{self.name}-{name}",
+            cells=cells,
+            scales={},
+            figures=tuple(figures),
+        )
 
     # ----------------------------------------------------------------- selection
     def units(self, only: str = "") -> list[Unit]:
@@ -255,6 +218,18 @@ class Sweep:
             raise UnknownName(f"no cell of the sweep {self.name} is at {only}")
         return sorted(units, key=lambda unit: (-unit.cell.cost, unit.seed))
 
+    def check(self, units: Iterable[Unit]) -> None:
+        """Import what the specifications of some units name, see that it fits.
+
+        Raises:
+            ConfigError: Naming the cell, the part and the argument.
+        """
+        for cell in dict.fromkeys(unit.cell for unit in units):
+            try:
+                cell.spec.check()
+            except ValueError as reason:
+                raise ConfigError(f"{cell.label}: {reason}") from reason
+
     def _chosen(self, only: str) -> dict[str, list[Value]]:
         chosen: dict[str, list[Value]] = {}
         for item in filter(None, only.split(",")):
@@ -269,34 +244,6 @@ class Sweep:
                     raise UnknownName(no_such(axis, word.strip(), known))
                 chosen.setdefault(axis, []).append(known[word.strip()])
         return chosen
-
-
-def _that_can_be_drawn(sweep: Sweep, cells: Iterable[Cell]) -> tuple[Figure, ...]:
-    """The figures whose conditions are all there."""
-    there = set(map(sweep.condition, cells))
-    return tuple(f for f in sweep.figures if there.issuperset(f.conditions))
-
-
-def _cell_from_json(document: Any) -> Cell:
-    require_fields(Cell, document, "cell")
-    return Cell(**{**document, "spec": Benchmark.from_json(document["spec"])})
-
-
-def label(axes: Mapping[str, Value]) -> str:
-    """A place in words: strings as they are, numbers behind the name of their axis."""
-    return "-".join(
-        value if isinstance(value, str) else f"{axis}{spelled(value)}"
-        for axis, value in axes.items()
-    )
-
-
-def spelled(value: Value) -> str:
-    """A value as it is typed."""
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _is_value(value: Any) -> bool:
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
 
 
 # --------------------------------------------------------------------- the registry

@@ -1,4 +1,4 @@
-"""The folder of a sweep: what lies where, what is done, what is kept of it.
+"""The folder of a sweep: what lies where, and what is done.
 
 <out>/<sweep>/
     sweep.json     the whole sweep, all cells, whichever of them were run
@@ -9,29 +9,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from suite.cell import Cell
+from suite.jobs import Job
 from suite.parts import ConfigError
-from suite.run_folder import RunBusy, RunFolder
+from suite.run_folder import RunFolder
 from suite.storage import (
-    IntegrityError,
-    Table,
     read_json,
     read_table,
     write_json,
 )
-from suite.sweep import Cell, Sweep, Unit
+from suite.sweep import Sweep, Unit
 from suite.sweep_results import CellResults, Results, SeedResult
 
 TABLES = ("eval.csv", "metrics.csv")
-KEPT_ROWS = 40  # of a table that is committed: enough for a curve
-KEPT_BYTES = 30_000  # of a committed seed at most
 
 
 class SweepFolder:
@@ -60,6 +54,18 @@ class SweepFolder:
             IntegrityError: If what lies there is no result.
         """
         return self.cell(unit.cell).result(unit.seed) is not None
+
+    def state(self, unit: Unit) -> str:
+        """``"new"``, ``"begun"`` (it can go on) or ``"finished"``."""
+        if self.is_done(unit):
+            return "finished"
+        is_begun = self.cell(unit.cell).saved(unit.seed) is not None
+        return "begun" if is_begun else "new"
+
+    def job(self, unit: Unit, device: str, command: str, fresh: bool = False) -> Job:
+        """A unit to be carried out here, see ``Job``."""
+        path, spec = self.cell(unit.cell).path, unit.cell.spec
+        return Job(path, unit.seed, spec, device, command, fresh)
 
     def store(self, sweep: Sweep) -> None:
         """Write down what is run here."""
@@ -109,99 +115,3 @@ class SweepFolder:
 def _tables(home: Path) -> tuple[Sequence[dict[str, float]], ...]:
     paths = [home / name for name in TABLES]
     return tuple(read_table(path) if path.exists() else [] for path in paths)
-
-
-# ------------------------------------------------------------------ committed results
-def reuse(
-    folder: SweepFolder, units: Iterable[Unit], source: SweepFolder
-) -> list[Unit]:
-    """Copy finished units from another sweep folder, such as a committed one.
-
-    A unit counts if its specification is the same to the last value.
-
-    Returns:
-        The units that were copied; those that were there are left alone.
-
-    Raises:
-        IntegrityError: If a result is not what its folder says.
-    """
-    copied = []
-    for unit in units:
-        theirs, ours = source.cell(unit.cell), folder.cell(unit.cell)
-        if theirs.result(unit.seed) is None or folder.is_done(unit):
-            continue
-        _require_same(theirs, unit)
-        with contextlib.suppress(RunBusy), ours.locked(unit.seed):
-            _copy(theirs.seed(unit.seed), ours.seed(unit.seed))
-            copied.append(unit)
-    return copied
-
-
-def _require_same(theirs: RunFolder, unit: Unit) -> None:
-    told = (theirs.result(unit.seed) or {}).get("digest")
-    if not told == theirs.spec(unit.seed).digest == unit.cell.spec.digest:
-        raise IntegrityError(
-            f"{theirs.seed(unit.seed)} is not the result of its specification; remove "
-            "it, or leave out --reuse"
-        )
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a finished seed whole or not at all."""
-    beside = target.with_name(f".{target.name}.tmp-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(source, beside)
-    shutil.rmtree(target, ignore_errors=True)  # what was begun of it
-    beside.rename(target)
-
-
-def thin(folder: SweepFolder, target: SweepFolder) -> dict[Unit, int]:
-    """Copy what a sweep's finished units need to be tabled, drawn and counted as done.
-
-    Use it to commit results: no weights, tables of at most ``KEPT_ROWS`` rows with six
-    significant digits.
-
-    Returns:
-        Bytes of each unit that is now there.
-
-    Raises:
-        ValueError: If a unit takes more than ``KEPT_BYTES``.
-    """
-    sweep = folder.sweep()
-    target.store(sweep)
-    sizes = {}
-    for unit in sweep.units():
-        if folder.is_done(unit):
-            home = target.cell(unit.cell).seed(unit.seed)
-            _thin_seed(folder.cell(unit.cell).seed(unit.seed), home)
-            sizes[unit] = sum(path.stat().st_size for path in home.iterdir())
-            if sizes[unit] > KEPT_BYTES:
-                raise ValueError(
-                    f"{home} takes {sizes[unit]:,} bytes, {KEPT_BYTES:,} are allowed; "
-                    "evaluate less often or log fewer columns"
-                )
-    return sizes
-
-
-def _thin_seed(source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        if (source / name).exists():
-            table = Table(target / name)
-            for row in _thinned(read_table(source / name)):
-                table.append({name: _short(value) for name, value in row.items()})
-    spec = read_json(source / "spec.json")
-    (target / "spec.json").write_text(json.dumps(spec) + "\n")
-    shutil.copyfile(source / "timing.json", target / "timing.json")
-    write_json(target / "result.json", read_json(source / "result.json"))
-
-
-def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most ``KEPT_ROWS``, evenly, the first and the last among them."""
-    last, kept = len(rows) - 1, min(len(rows), KEPT_ROWS)
-    picked = [round(i * last / max(kept - 1, 1)) for i in range(kept)]
-    return [rows[i] for i in picked]
-
-
-def _short(value: float) -> Any:
-    return int(value) if value.is_integer() else float(f"{value:.6g}")

@@ -18,7 +18,8 @@ from suite.evaluation import (
 )
 
 if TYPE_CHECKING:
-    from suite.sweep import Cell, Sweep, Value
+    from suite.cell import Cell, Value
+    from suite.sweep import Sweep
 
 Place = tuple["Value | None", "Value | None", str]  # rival, task, condition
 

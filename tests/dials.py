@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from toys import ToyTask
 
 from suite.benchmark import Benchmark, Env, Part, Scale
+from suite.cell import Cell
 from suite.figures import Bars, Comparison, Curves
-from suite.sweep import Cell, Sweep, SweepScale
+from suite.sweep import Sweep, SweepScale
 
 STEPS = 1000  # of an update
 
@@ -65,7 +64,7 @@ class Reading:
     Args:
         level: In the end.
         seed: The run's.
-        trouble: ``"bug"``, ``"sleep"``, ``"sigkill"`` or ``"interrupt"`` after two
+        trouble: ``"bug"``, ``"interrupt"`` or ``"wait"`` (for a file "go") after two
             updates of seed 0; once if there is a marker.
         marker: A folder that is made then; while it is there, nothing happens again.
     """
@@ -91,14 +90,12 @@ class Reading:
         return {"normalized_return": self.level * (1 - np.exp(-key / 2)) + 2 * noise}
 
     def _happen(self) -> None:
-        if self.trouble == "sigkill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif self.trouble == "interrupt":
+        if self.trouble == "interrupt":
             raise KeyboardInterrupt
-        elif self.trouble == "sleep":
-            time.sleep(60)
-        else:
+        if self.trouble != "wait":
             raise ZeroDivisionError("of a bug")
+        while not Path("go").exists():
+            time.sleep(0.02)
 
 
 def spec(level: float, spread: float = 1.0, **trouble: Any) -> Benchmark:
