@@ -29,7 +29,7 @@ from suite.figure_looks import (
 )
 from suite.parts import ConfigError
 from suite.settings import record
-from suite.sweep_results import CellResults, Results, aggregates, improvements
+from suite.sweep_results import CellResults, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -232,11 +232,11 @@ class Comparison:
         panels = canvas.subplots(1, 2, sharey=True, squeeze=False)
         left, right = panels[0]
         means: dict[str, dict[str, Any]] = {}
-        for row in aggregates(results):
+        for row in results.aggregates:
             name = written(results, row["rival"])
             means.setdefault(name, {})[row["condition"]] = row["iqm"]
         wins: dict[str, dict[str, Any]] = {}
-        for row in improvements(results):
+        for row in results.improvements:
             name = " beats ".join(
                 written(results, row[who]) for who in ("rival", "over")
             )

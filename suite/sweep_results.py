@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Results:
         )
         return rival, task, sweep.condition(cell)
 
-    @property
+    @functools.cached_property
     def places(self) -> dict[Place, CellResults]:
         """The cells by place, in their order."""
         return {self.place(found.cell): found for found in self.cells}
@@ -104,6 +105,16 @@ class Results:
     def tasks(self) -> list[Value | None]:
         """In the order of the cells; one that is None if there is one task."""
         return list(dict.fromkeys(place[1] for place in self.places))
+
+    @functools.cached_property
+    def aggregates(self) -> list[dict[str, Any]]:
+        """The interquartile mean of each rival and condition over all tasks."""
+        return list(_aggregates(self))
+
+    @functools.cached_property
+    def improvements(self) -> list[dict[str, Any]]:
+        """How probably each rival beats each one after it, by condition."""
+        return list(_improvements(self))
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -124,8 +135,8 @@ def summary(results: Results) -> dict[str, Any]:
         "units": sum(len(cell.spec.seeds) for cell in sweep.cells),
         "finished": sum(len(found.seeds) for found in results.cells),
         "cells": [_row(results, found) for found in results.cells],
-        "aggregates": list(aggregates(results)),
-        "improvements": list(improvements(results)),
+        "aggregates": results.aggregates,
+        "improvements": results.improvements,
     }
 
 
@@ -139,14 +150,13 @@ def _row(results: Results, found: CellResults) -> dict[str, Any]:
         "seeds": list(scores),
         "missing": found.missing,
         "scores": list(scores.values()),
-        "final": _told(mean(list(scores.values()))),
-        "mean_of_last_3": _told(mean(list(found.scores("mean_of_last_3").values()))),
+        "final": _told(_mean(list(scores.values()))),
+        "mean_of_last_3": _told(_mean(list(found.scores("mean_of_last_3").values()))),
         "drop": _drop(results, found),
     }
 
 
-def mean(values: Sequence[float]) -> Interval | None:
-    """The mean with its interval, None of nothing."""
+def _mean(values: Sequence[float]) -> Interval | None:
     return mean_interval(values) if values else None
 
 
@@ -159,15 +169,14 @@ def _drop(results: Results, found: CellResults) -> dict[str, Any] | None:
         return None
     theirs, ours = reference.scores(), found.scores()
     paired = [theirs[seed] - ours[seed] for seed in ours if seed in theirs]
-    told = _told(mean(paired))
+    told = _told(_mean(paired))
     return told and {"from": reference.cell.label, **told, "seeds": len(paired)}
 
 
-def aggregates(results: Results) -> Iterator[dict[str, Any]]:
-    """The interquartile mean of each rival and condition over all tasks."""
+def _aggregates(results: Results) -> Iterator[dict[str, Any]]:
     for rival in results.rivals:
         for condition in results.sweep.conditions:
-            scores = matrix(results, rival, condition)
+            scores = _matrix(results, rival, condition)
             if scores.size:
                 yield {
                     "rival": rival,
@@ -177,11 +186,10 @@ def aggregates(results: Results) -> Iterator[dict[str, Any]]:
                 }
 
 
-def improvements(results: Results) -> Iterator[dict[str, Any]]:
-    """How probably each rival beats each one after it, by condition."""
+def _improvements(results: Results) -> Iterator[dict[str, Any]]:
     for ours, theirs in itertools.combinations(results.rivals, 2):
         for condition in results.sweep.conditions:
-            pair = [matrix(results, rival, condition) for rival in (ours, theirs)]
+            pair = [_matrix(results, rival, condition) for rival in (ours, theirs)]
             count = min(map(len, pair))
             if count:
                 # Side by side, so that each rival's seeds are drawn on their own.
@@ -200,7 +208,7 @@ def _beats(both: np.ndarray) -> float:
     return probability_of_improvement(ours, theirs)
 
 
-def matrix(results: Results, rival: Value | None, condition: str) -> np.ndarray:
+def _matrix(results: Results, rival: Value | None, condition: str) -> np.ndarray:
     """Scores (seeds, tasks) of the seeds that finished on every task."""
     found = [results.places.get((rival, task, condition)) for task in results.tasks]
     scores = [{} if each is None else each.scores() for each in found]
