@@ -24,14 +24,15 @@ ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
 SERVICES = tuple(
     f"suite.{path.stem}"
     for path in sorted((ROOT / "suite").glob("*.py"))
-    if path.stem not in ("__init__", "_version", "arrays")
+    if path.stem not in ("__init__", "_version", "arrays", "transitions")
 )
-SIMULATION = ("suite.arrays", "suite.envs", "suite.wrappers")
+DATA = ("suite.arrays", "suite.transitions")  # below every layer
+SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
 MAY_IMPORT = {
-    "suite.arrays": (),
-    "suite.envs": ("suite.arrays",),
-    "suite.wrappers": ("suite.arrays",),
+    **dict.fromkeys(DATA, ()),
+    "suite.envs": DATA,
+    "suite.wrappers": DATA,
     **dict.fromkeys(SERVICES, (*SIMULATION, *SERVICES)),
     "suite.worldmodels": (*SIMULATION, *SERVICES),
     "suite.agents": (*SIMULATION, *SERVICES, "suite.worldmodels"),
@@ -134,7 +135,7 @@ def _heavy_wrapper(found: Import) -> str | None:
 
 
 def _learning_env(found: Import) -> str | None:
-    below_learning = part_of(found.importer) in ("suite.arrays", "suite.envs")
+    below_learning = part_of(found.importer) in (*DATA, "suite.envs")
     if below_learning and found.package in LEARNING:
         return "a simulator needs no learning library"
     return None
