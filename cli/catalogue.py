@@ -54,6 +54,7 @@ def show(name: str, as_json: bool) -> None:
       suite-bench run spec.json
     """
     from suite.benchmark import get
+    from suite.units import unit
 
     spec = get(name)
     if as_json:
@@ -74,4 +75,5 @@ def show(name: str, as_json: bool) -> None:
     if spec.reference is not None:
         click.echo("\n" + textwrap.fill(f"Reference: {spec.reference.source}", 88))
         for iteration, steps, value in spec.reference.rows:
-            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {value:6.1%}")
+            shown = unit(spec.metric).written(value)
+            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {shown:>6}")

@@ -210,8 +210,17 @@ def write_json(path: Path, document: Any) -> None:
     Raises:
         OSError: If the disk refuses.
     """
+    write_file(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; one that is there is replaced.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
     beside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    _write_synced(beside, (json.dumps(document, indent=2) + "\n").encode())
+    _write_synced(beside, content)
     beside.replace(path)
     _sync(path.parent)
 
