@@ -249,7 +249,8 @@ def _typed(name: str, values: Any) -> np.ndarray:
             f"{name} must be an array of {axes} axes of numbers, got shape "
             f"{array.shape} of {array.dtype}"
         )
-    return np.ascontiguousarray(array, dtype)
+    with np.errstate(over="ignore"):  # infinite then, and refused as that
+        return np.ascontiguousarray(array, dtype)
 
 
 def _require_fitting(data: Dataset) -> None:

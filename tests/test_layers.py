@@ -20,16 +20,12 @@ PACKAGES = {
 
 ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
 DATA = ("suite.arrays", "suite.transitions", "suite.playback")  # below every layer
-# The other modules at the top of `suite` stand beside the layers: they name an agent by a
-# string and load it only when asked for.
+# The other modules at the top of `suite` stand beside the layers: they name an agent by
+# a string and load it only when asked for.
 SERVICES = tuple(
     f"suite.{path.stem}"
     for path in sorted((ROOT / "suite").glob("*.py"))
-    if path.stem
-    not in (
-        *("__init__", "_version"),
-        *(name.partition(".")[2] for name in DATA),
-    )
+    if f"suite.{path.stem}" not in (*DATA, "suite.__init__", "suite._version")
 )
 SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.

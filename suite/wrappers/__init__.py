@@ -21,10 +21,10 @@ from suite.wrappers.dataset import StoredCorruption as StoredCorruption
 from suite.wrappers.episodes import DropBestEpisodes as DropBestEpisodes
 from suite.wrappers.episodes import DropRandomEpisodes as DropRandomEpisodes
 from suite.wrappers.episodes import DropSizeMatchedEpisodes as DropSizeMatchedEpisodes
-from suite.wrappers.episodes import DropTransitions as DropTransitions
 from suite.wrappers.episodes import DropWorstEpisodes as DropWorstEpisodes
-from suite.wrappers.episodes import DuplicateTransitions as DuplicateTransitions
-from suite.wrappers.episodes import TruncateEpisodes as TruncateEpisodes
+from suite.wrappers.gaps import DropTransitions as DropTransitions
+from suite.wrappers.gaps import DuplicateTransitions as DuplicateTransitions
+from suite.wrappers.gaps import TruncateEpisodes as TruncateEpisodes
 from suite.wrappers.observation import NoisyObservation as NoisyObservation
 from suite.wrappers.observation import ObservationNoise as ObservationNoise
 from suite.wrappers.observation import ObservationOutliers as ObservationOutliers
