@@ -66,6 +66,7 @@ class Dataset:
     episode_ids: np.ndarray
     card: Mapping[str, Any] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _boxes: dict[str, spaces.Box] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in LAYOUT:
@@ -91,6 +92,11 @@ class Dataset:
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
+    def steps(self) -> np.ndarray:
+        """(M,) int64, each transition's index in its episode."""
+        return np.arange(len(self)) - np.repeat(self.offsets[:-1], self.lengths)
+
+    @property
     def returns(self) -> np.ndarray:
         """(E,) float64, each episode's undiscounted sum of rewards."""
         return np.add.reduceat(self.rewards.astype(np.float64), self.offsets[:-1])
@@ -110,20 +116,25 @@ class Dataset:
     @property
     def is_consistent(self) -> bool:
         """Whether each next_obs is the obs that follows it in its episode."""
-        inside = np.ones(len(self), bool)
-        inside[self.offsets[1:] - 1] = False
-        rows = np.flatnonzero(inside)
-        return np.array_equal(self.next_obs[rows], self.obs[rows + 1])
+        follows = (self.next_obs[:-1] == self.obs[1:]).all(axis=1)
+        follows[self.offsets[1:-1] - 1] = True  # another episode begins there
+        return bool(follows.all())
 
     @property
     def observation_space(self) -> spaces.Box:
         """Of one observation; unbounded where the card does not know bounds."""
-        return _box(self.card, "observation", self.obs.shape[1:])
+        return self._box("observation", self.obs.shape[1:])
 
     @property
     def action_space(self) -> spaces.Box:
         """Of one action; unbounded where the card does not know bounds."""
-        return _box(self.card, "action", self.actions.shape[1:])
+        return self._box("action", self.actions.shape[1:])
+
+    def _box(self, kind: str, shape: tuple[int, ...]) -> spaces.Box:
+        if kind not in self._boxes:
+            bounds = self.card.get("spaces", {}).get(kind, {})
+            self._boxes[kind] = _box(bounds, shape)
+        return self._boxes[kind]
 
     # ---------------------------------------------------------------- derived ones
     def episode(self, index: int) -> Dataset:
@@ -155,6 +166,27 @@ class Dataset:
         arrays.update({name: getattr(self, name)[kept] for name in BY_EPISODE})
         return self._derived(arrays)
 
+    def repeated(self, counts: np.ndarray) -> Dataset:
+        """This dataset with some transitions left out and some several times.
+
+        An episode that loses its end is truncated where it now ends; one that loses
+        everything is gone.
+
+        Args:
+            counts: (M,) how often each; an episode's last one at most once, since it
+                ends only once. Something must be left.
+        """
+        starts = self.offsets[:-1]
+        lengths = np.add.reduceat(counts, starts)
+        is_left = lengths > 0
+        rows = np.repeat(np.arange(len(self)), counts)
+        arrays = {name: getattr(self, name)[rows] for name in BY_TRANSITION}
+        last = np.cumsum(lengths[is_left]) - 1
+        arrays["truncated"][last] |= ~arrays["terminated"][last]
+        arrays["lengths"] = lengths[is_left].astype(np.int64)
+        arrays["episode_ids"] = self.episode_ids[is_left]
+        return self._derived(arrays)
+
     def with_arrays(self, **arrays: np.ndarray) -> Dataset:
         """This dataset with some arrays of transitions replaced.
 
@@ -178,6 +210,7 @@ class Dataset:
         """This dataset with another card."""
         derived = self._derived({})
         object.__setattr__(derived, "card", dict(card))
+        object.__setattr__(derived, "_boxes", {})
         return derived
 
     def _derived(self, arrays: Mapping[str, np.ndarray]) -> Dataset:
@@ -216,7 +249,8 @@ def _typed(name: str, values: Any) -> np.ndarray:
             f"{name} must be an array of {axes} axes of numbers, got shape "
             f"{array.shape} of {array.dtype}"
         )
-    return np.ascontiguousarray(array, dtype)
+    with np.errstate(over="ignore"):  # infinite then, and refused as that
+        return np.ascontiguousarray(array, dtype)
 
 
 def _require_fitting(data: Dataset) -> None:
@@ -261,9 +295,7 @@ def _require_episodes(data: Dataset) -> None:
         )
 
 
-def _box(card: Mapping[str, Any], kind: str, shape: tuple[int, ...]) -> spaces.Box:
-    bounds = card.get("spaces", {}).get(kind, {})
-
+def _box(bounds: Mapping[str, Any], shape: tuple[int, ...]) -> spaces.Box:
     def bound(name: str, unknown: float) -> np.ndarray:
         values = bounds.get(name, [None] * shape[0])
         full = [unknown if value is None else value for value in values]

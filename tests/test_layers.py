@@ -19,18 +19,20 @@ PACKAGES = {
 }
 
 ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
-# The modules at the top of `suite` stand beside the layers: they name an agent by a
-# string and load it only when asked for.
+DATA = ("suite.arrays", "suite.transitions", "suite.playback")  # below every layer
+# The other modules at the top of `suite` stand beside the layers: they name an agent by
+# a string and load it only when asked for.
 SERVICES = tuple(
     f"suite.{path.stem}"
     for path in sorted((ROOT / "suite").glob("*.py"))
-    if path.stem not in ("__init__", "_version", "arrays", "transitions")
+    if f"suite.{path.stem}" not in (*DATA, "suite.__init__", "suite._version")
 )
-DATA = ("suite.arrays", "suite.transitions")  # below every layer
 SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
 MAY_IMPORT = {
-    **dict.fromkeys(DATA, ()),
+    "suite.arrays": (),
+    "suite.transitions": (),
+    "suite.playback": DATA,
     "suite.envs": DATA,
     "suite.wrappers": DATA,
     **dict.fromkeys(SERVICES, (*SIMULATION, *SERVICES)),
