@@ -220,7 +220,7 @@ class Benchmark:
         """
         document = self.to_json()
         for key, value in settings.items():
-            change(document, arguments(Benchmark), key, to_json(frozen(value)))
+            change(document, arguments(Benchmark), key, to_json(from_json(value)))
         return Benchmark.from_json(document)
 
     @property

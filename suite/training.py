@@ -215,9 +215,9 @@ class Training:
         try:
             return next(iterations, None)
         except (ValueError, RuntimeError):
-            # Weights that went to NaN within an update surface deep inside torch, as a
+            # Weights that ran away within an update surface deep inside torch, as a
             # page about a distribution: say what it is.
-            require_finite(self.agent.policy)
+            require_finite(self.agent.policy, largest=1e6)
             raise
 
     def _evaluate(self) -> Progress:

@@ -385,6 +385,7 @@ from suite.process import prepare_process
 prepare_process()
 import torch
 from suite import storage
+from suite.agents import collection
 from suite.agents.ppo import PPO
 from suite.benchmark import Benchmark
 from suite.run_folder import RunFolder
@@ -413,7 +414,7 @@ def half_a_write(path, content, real=storage._write_synced):
     real(path, content)
 
 if point == "collection":
-    hook(PPO, "_ends")
+    hook(collection, "_ends")
 elif point == "update":
     hook(torch.nn.utils, "clip_grad_norm_")
 else:
