@@ -110,7 +110,7 @@ def from_json(document: Any) -> Any:
     """The frozen value of a document; parts and references are told by their keys."""
     if isinstance(document, Mapping):
         if is_part(document):
-            return Part(document["call"], from_json(document["kwargs"]))
+            return Part(document["call"], from_json(document.get("kwargs", {})))
         if set(document) == {"ref"}:
             return Ref(document["ref"])
         return frozen({key: from_json(item) for key, item in document.items()})
@@ -120,8 +120,12 @@ def from_json(document: Any) -> Any:
 
 
 def is_part(document: Any) -> bool:
-    """Whether a JSON document is a ``Part``."""
-    return isinstance(document, Mapping) and set(document) == {"call", "kwargs"}
+    """Whether a JSON document is a ``Part``; ``kwargs`` may be left out if empty."""
+    return (
+        isinstance(document, Mapping)
+        and "call" in document
+        and document.keys() <= {"call", "kwargs"}
+    )
 
 
 def canonical(value: Any) -> str:
@@ -143,8 +147,9 @@ def resolve(name: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as reason:
         raise ConfigError(
-            f"{name!r} needs the module {reason.name!r}, which is not installed; "
-            "check the spelling, or install suite-bench[all]"
+            f"{name!r} needs the module {reason.name!r}, which is not found; check the "
+            "spelling, put the folder of your own on PYTHONPATH, or install "
+            "suite-bench[all]"
         ) from None
     if not hasattr(module, attribute):
         raise ConfigError(f"{module_name!r} has no {attribute!r} (asked for {name!r})")

@@ -194,7 +194,7 @@ def test_a_part_can_be_replaced_by_another():
     [
         ("agent.sampels", 5, "no setting 'agent.sampels'; agent has advantage, batch"),
         ("agent.advantage.lamda", 1, "has bootstrap_on_success, call, gamma, lam"),
-        ("agnt.n_epochs", 5, "a benchmark has agent, checkpoint_at, env"),
+        ("agnt.n_epochs", 5, "a benchmark has agent, checkpoint_at, data, env"),
         ("agent.n_epochs.more", 5, "agent.n_epochs has nothing to set inside"),
         ("agent.n_epochs", "many", 'agent.n_epochs must be int, got "many"'),
         ("agent.n_epochs", 2.5, "agent.n_epochs must be int, got 2.5"),
@@ -309,6 +309,12 @@ def test_an_unknown_scale_is_answered_with_the_near_one():
         get("pickcube-awr").at_scale("quik")
 
 
+def test_a_part_without_arguments_may_leave_them_out():
+    short = TOY.with_settings({"agent.advantage": {"call": "a:b"}})
+    assert short.agent.kwargs["advantage"] == Part("a:b", {})
+    assert short == Benchmark.from_json(short.to_json())
+
+
 def test_a_second_benchmark_of_a_name_is_refused(toy: Benchmark):
     assert register(TOY) is TOY
     with pytest.raises(ValueError, match="another benchmark called 'toy'"):
@@ -320,7 +326,7 @@ def test_a_second_benchmark_of_a_name_is_refused(toy: Benchmark):
     [
         ({"agnet": 1}, "specification has no 'agnet'"),
         ({"about": 3}, "about must be str, got 3"),
-        ({"agent": {"call": "a:b"}}, "must read"),
+        ({"agent": {"calls": "a:b"}}, "must read"),
         ({"wrappers": [1]}, "wrappers must be a list"),
         ({"env": {"num_envs": 3}}, "env needs 'id'"),
         ({"reference": {"source": "x", "rows": [[1, 2]]}}, "rows must be"),

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # MuJoCo only because the tests' small environment shares BatchEnv's module.
-NEEDED = ("gymnasium", "numpy", "mujoco>=4,<5", "array-api-compat")
+NEEDED = ("gymnasium", "numpy", "mujoco>=4,<5", "array-api-compat", "moviepy>=2")
 TESTING = ("pytest", "pytest-timeout", "hypothesis")
 
 

@@ -92,7 +92,8 @@ class CriticPretraining(PPO):
         """Take over an actor, its noise included."""
         copy_actor(policy, self.policy)
 
-    def _act(self, obs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def act(self, obs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The most likely actions if asked for, with values and log probabilities."""
         return self.policy(obs, deterministic=self.deterministic)
 
     def _improve(self) -> None:

@@ -15,17 +15,11 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from suite.agents.advantages import (
-    GAE,
-    Advantage,
-    Estimate,
-    Rollout,
-    StatefulAdvantage,
-)
+from suite.agents.advantages import GAE, Advantage, Estimate, StatefulAdvantage
+from suite.agents.collection import collected, fill
 from suite.agents.state import (
     copy_critic,
     load_optimizer,
@@ -33,7 +27,7 @@ from suite.agents.state import (
     optimizer_state,
 )
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import NotRestorable, Restorable, Snapshot
+from suite.arrays import NotRestorable, Snapshot
 from suite.checkpoints import require_like
 from suite.wrappers import restorable
 
@@ -276,124 +270,21 @@ class PPO(sb3.PPO):
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         started = time.perf_counter()
-        rollout = self._rollout(env, callback, n_rollout_steps)
+        rollout = collected(self, env, callback, n_rollout_steps)
         if rollout is None:
             return False
-        collected = time.perf_counter()
+        estimating = time.perf_counter()
         estimate = self.estimator(rollout, self.policy)
-        self._fill(rollout_buffer, rollout, estimate)
+        fill(rollout_buffer, rollout, estimate)
         callback.update_locals({"rollout": rollout, "estimate": estimate})
         callback.on_rollout_end()
         self.sim_steps += rollout.rewards.size + int(estimate.sim_steps)
-        self._record(estimate, collected - started, time.perf_counter() - collected)
+        self._record(estimate, estimating - started, time.perf_counter() - estimating)
         return True
 
-    def _rollout(
-        self, env: VecEnv, callback: BaseCallback, n_steps: int
-    ) -> Rollout | None:
-        """T steps of every row, or None if the callback stopped the training."""
-        steps: list[tuple[np.ndarray, ...]] = []
-        snapshots, needs_snapshots = [], self.estimator.needs_snapshots
-        assert self._last_obs is not None
-        if self.use_sde:
-            self.policy.reset_noise(env.num_envs)
-        for step in range(n_steps):
-            if (
-                self.use_sde
-                and self.sde_sample_freq > 0
-                and step % self.sde_sample_freq == 0
-            ):
-                self.policy.reset_noise(env.num_envs)
-            if needs_snapshots:
-                assert isinstance(env, Restorable)
-                snapshots.append(env.snapshot())
-            obs = np.asarray(self._last_obs)
-            with torch.no_grad():
-                actions, values, log_probs = self._act(obs_as_tensor(obs, self.device))
-            actions = actions.cpu().numpy()
-            next_obs, rewards, dones, infos = env.step(self._clipped(actions))
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return None
-            self._update_info_buffer(infos, dones)
-            ends = self._ends(
-                np.asarray(next_obs), dones, infos, last=step == n_steps - 1
-            )
-            steps.append(
-                (
-                    obs,
-                    actions,
-                    rewards,
-                    *ends[:2],
-                    values.cpu().numpy().ravel(),
-                    ends[2],
-                    log_probs.cpu().numpy(),
-                )
-            )
-            self._last_obs = np.asarray(next_obs)
-            self._last_episode_starts = dones
-        if needs_snapshots:
-            assert isinstance(env, Restorable)
-            snapshots.append(env.snapshot())
-        columns = [np.stack(column) for column in zip(*steps, strict=True)]
-        return Rollout(*columns, snapshots=snapshots or None)
-
-    def _act(self, obs: Any) -> tuple[torch.Tensor, ...]:
+    def act(self, obs: Any) -> tuple[torch.Tensor, ...]:
         """Actions, values and log probabilities to collect with."""
         return self.policy(obs)
-
-    def _clipped(self, actions: np.ndarray) -> np.ndarray:
-        space = self.action_space
-        if not isinstance(space, gym.spaces.Box):
-            return actions
-        if self.policy.squash_output:
-            return self.policy.unscale_action(actions)
-        return np.clip(actions, space.low, space.high)
-
-    def _ends(
-        self,
-        next_obs: np.ndarray,
-        dones: np.ndarray,
-        infos: list[dict[str, Any]],
-        last: bool,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What ended rows ended with: terminated, truncated, value; each (N,)."""
-        truncated = np.zeros(len(dones), bool)
-        final_obs = next_obs.copy()
-        for row in np.flatnonzero(dones).tolist():
-            truncated[row] = infos[row].get("TimeLimit.truncated", False)
-            final_obs[row] = infos[row]["terminal_observation"]
-        rows = np.arange(len(dones)) if last else np.flatnonzero(dones)
-        final_values = np.zeros(len(dones), np.float32)
-        if rows.size:
-            with torch.no_grad():
-                values = self.policy.predict_values(
-                    obs_as_tensor(final_obs[rows], self.device)
-                )
-            final_values[rows] = values.cpu().numpy().ravel()
-        return dones & ~truncated, truncated, final_values
-
-    def _fill(
-        self, buffer: RolloutBuffer, rollout: Rollout, estimate: Estimate
-    ) -> None:
-        buffer.reset()
-        done = rollout.terminated | rollout.truncated
-        starts = np.concatenate([np.zeros_like(done[:1]), done[:-1]])
-        for t in range(len(rollout.rewards)):
-            actions = rollout.actions[t]
-            if isinstance(self.action_space, gym.spaces.Discrete):
-                actions = actions.reshape(-1, 1)
-            buffer.add(
-                rollout.obs[t],
-                actions,
-                rollout.rewards[t],
-                starts[t],
-                torch.as_tensor(rollout.values[t]),
-                torch.as_tensor(rollout.log_probs[t]),
-            )
-        buffer.advantages = estimate.advantages.astype(np.float32)
-        buffer.returns = estimate.returns.astype(np.float32)
 
     def _record(self, estimate: Estimate, rollout_s: float, advantage_s: float) -> None:
         advantages = estimate.advantages
