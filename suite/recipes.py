@@ -15,23 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
+from suite.cards import D4RL, robot_of
 from suite.collection import Behaviour, collect
 from suite.parts import resolve
 from suite.transitions import Dataset
 
 FULL = 1_000_000  # transitions, D4RL's size
 ROWS = 64  # simulated at a time; what is collected does not depend on it
-BINS = 20  # of the histogram of returns
-# Lowest and highest return of D4RL's scale (random and expert policies in its v2 tasks,
-# the same for all its versions). On v5 tasks they are a convention and nothing more.
-D4RL = {
-    "halfcheetah": (-280.178953, 12135.0),
-    "hopper": (-20.272305, 3234.3),
-    "walker2d": (1.629008, 4592.3),
-    "ant": (-325.6, 3879.7),
-}
 _TASKS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d"}
 _QUALITIES = {
     "medium": "A policy of medium strength, sampled.",
@@ -100,12 +91,6 @@ def recipe_ids() -> list[str]:
     return [f"suite/{robot}-{quality}-v0" for robot in _TASKS for quality in _QUALITIES]
 
 
-def robot_of(env_id: str | None) -> str | None:
-    """Whose D4RL scale an environment's id goes by, or None."""
-    name = (env_id or "").removeprefix("Batched").partition("-")[0].lower()
-    return name if name in D4RL else None
-
-
 def make_dataset(
     made: Recipe,
     load: Callable[[str], Behaviour] | None = None,
@@ -150,7 +135,6 @@ def _from(begun: int, progress: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def _card(made: Recipe, parts: list[Dataset], with_d4rl_scale: bool) -> dict[str, Any]:
-    returns = np.concatenate([part.returns for part in parts])
     first = parts[0].card
     card = {
         "id": made.id,
@@ -167,23 +151,9 @@ def _card(made: Recipe, parts: list[Dataset], with_d4rl_scale: bool) -> dict[str
             ],
             "depends_on_rows": first["collected"]["depends_on_rows"],
         },
-        "returns": histogram(returns),
         "versions": first["versions"],
     }
     robot = robot_of(made.task)
     if with_d4rl_scale and robot is not None:
         card["references"] = {"d4rl": list(D4RL[robot])}
     return card
-
-
-def histogram(returns: np.ndarray) -> dict[str, Any]:
-    """Mean, spread and histogram of returns (E,), as JSON."""
-    counts, edges = np.histogram(returns, BINS)
-    return {
-        "mean": float(returns.mean()),
-        "std": float(returns.std()),
-        "min": float(returns.min()),
-        "max": float(returns.max()),
-        "counts": counts.tolist(),
-        "edges": edges.tolist(),
-    }
