@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("suite_bench.run:run", "Run a benchmark and print its table."),
     "resume": ("suite_bench.resume:resume", "Go on with a run that was stopped."),
     "report": ("suite_bench.report:report", "Print the table of a run again."),
+    "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),
 }
 DEBUG = "suite_bench.debug"
 ARGUMENTS = "suite_bench.arguments"
@@ -88,6 +89,7 @@ def main() -> None:
       suite-bench run pickcube-awr --seeds 0-2
       suite-bench resume runs/pickcube-awr/default-1a2b3c4d
       suite-bench run pickcube-awr --set agent.advantage.samples=5
+      suite-bench data list
 
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 wrong
     usage, 3 bad setting or data, 4 training diverged, 5 damaged file, 6 disk or
