@@ -5,7 +5,8 @@ done once; what is packaged lies in ``suite/agents/behaviours`` with its provena
 
     python -m suite_bench.benchmarks.behaviours train hopper --out stages/hopper
     python -m suite_bench.benchmarks.behaviours score hopper stages/hopper 20000
-    python -m suite_bench.benchmarks.behaviours package hopper stages/hopper 20000 medium
+    python -m suite_bench.benchmarks.behaviours package hopper stages/hopper \\
+        20000 medium
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ TRAININGS = {
         "HalfCheetah-v5", "SAC", 8, 20_000, {"learning_rate": 7.3e-4}
     ),
     # SAC with the settings above stays for hours where it hops four metres and falls.
-    "hopper": Training("Hopper-v5", "TQC", 2, 10_000, {"top_quantiles_to_drop_per_net": 5}),
+    "hopper": Training(
+        "Hopper-v5", "TQC", 2, 10_000, {"top_quantiles_to_drop_per_net": 5}
+    ),
     "walker2d": Training("Walker2d-v5", "TQC", 2, 10_000, {}),
 }
 
@@ -125,7 +128,10 @@ def actor_of(path: Path, task: str) -> SquashedGaussian:
     assert isinstance(space, gym.spaces.Box)
 
     def layer(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        return found[f"{name}.weight"], found[f"{name}.bias"]
+        # Rounded to halves, as it is packaged: eighteen policies lie in the repository,
+        # and a rounded one is a behaviour like any other. Scores are of the rounded.
+        weight, bias = found[f"{name}.weight"], found[f"{name}.bias"]
+        return weight.half().float(), bias.half().float()
 
     hidden = (layer("latent_pi.0"), layer("latent_pi.2"))
     bounds = (space.low.astype(np.float32), space.high.astype(np.float32))
@@ -204,9 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "train":
         train(TRAININGS[given.robot], given.out, given.hours, given.seed)
     elif given.command == "score":
-        path = stage(given.folder, given.step)
-        found = score(given.robot, actor_of(path, TRAININGS[given.robot].task), EPISODES)
-        print(json.dumps(found, indent=2))
+        task = TRAININGS[given.robot].task
+        behaviour = actor_of(stage(given.folder, given.step), task)
+        print(json.dumps(score(given.robot, behaviour, EPISODES), indent=2))
     else:
         print(package(given.robot, given.folder, given.step, given.quality))
 

@@ -135,7 +135,7 @@ def save_behaviour(
         card: Provenance, any JSON.
     """
     tensors = {
-        f"{name}.{part}": tensor.contiguous()
+        f"{name}.{part}": _smallest(tensor).contiguous()
         for name, pair in _named(policy)
         for part, tensor in zip(("weight", "bias"), pair, strict=True)
     }
@@ -150,6 +150,12 @@ def save_behaviour(
     text = json.dumps({**card, "behaviour": plan}, indent=2, sort_keys=True)
     files = {"policy.safetensors": save_tensors(tensors), "card.json": text.encode()}
     write_directory(folder, files)
+
+
+def _smallest(tensor: torch.Tensor) -> torch.Tensor:
+    """In half precision if nothing is lost."""
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
 
 
 def _named(policy: SquashedGaussian) -> list[tuple[str, Sequence[torch.Tensor]]]:
