@@ -1,11 +1,11 @@
-"""Behaviour policies: trained by a library's agent, every stage kept, some packaged.
+r"""Behaviour policies: trained by a library's agent, every stage kept, some packaged.
 
 They are what makes our own datasets, see ``suite.recipes``. Training takes hours and is
 done once; what is packaged lies in ``suite/agents/behaviours`` with its provenance:
 
     python -m suite_bench.benchmarks.behaviours train hopper --out stages/hopper
     python -m suite_bench.benchmarks.behaviours score hopper stages/hopper 20000
-    python -m suite_bench.benchmarks.behaviours package hopper stages/hopper \\
+    python -m suite_bench.benchmarks.behaviours package hopper stages/hopper \
         20000 medium
 """
 
