@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suite_bench.options import json_option
+
 if TYPE_CHECKING:
     from suite.run_folder import RunFolder
 
 
 @click.command()
 @click.argument("folder", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def report(folder: Path, as_json: bool) -> None:
     """Print the table of stored results and draw their curves again.
 

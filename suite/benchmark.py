@@ -201,7 +201,7 @@ class Benchmark:
         """
         known = {"default": Scale(""), **self.scales}
         if name not in known:
-            raise UnknownName(_no_such("scale", name, known))
+            raise UnknownName(no_such("scale", name, known))
         return self.with_settings(known[name].settings)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Benchmark:
@@ -314,11 +314,12 @@ def get(name: str) -> Benchmark:
         UnknownName: With the nearest names.
     """
     if name not in names():
-        raise UnknownName(_no_such("benchmark", name, names()))
+        raise UnknownName(no_such("benchmark", name, names()))
     return _registered[name]
 
 
-def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+def no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a name that is not known, with the near ones."""
     near = difflib.get_close_matches(name, list(known), n=3)
     hint = (
         f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"

@@ -107,6 +107,14 @@ class RunFolder:
                 ) from None
             yield
 
+    def is_busy(self, seed: int) -> bool:
+        """Whether another process is writing into a seed's folder."""
+        try:
+            with self.locked(seed):
+                return False
+        except RunBusy:
+            return True
+
     def spec(self, seed: int | None = None) -> Benchmark:
         """What was run here, by a seed or by the first.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
@@ -16,6 +13,7 @@ from gymnasium import spaces
 from suite.arrays import namespace
 from suite.envs.arguments import require_positive
 from suite.envs.batch import BatchEnv
+from suite.envs.locomotion_env import robot_model
 from suite.envs.simulation import Ids, MujocoSimulation
 from suite.envs.single import SingleEnv
 from suite.envs.task import never
@@ -32,7 +30,6 @@ PENALTY = 10.0
 TORSO_HEIGHT = 0.7  # m, at a root z of 0
 RESET_NOISE = 0.1
 MAX_EPISODE_STEPS = 500
-MODEL = Path(gym.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
 
 
 def observe(state: Any) -> Any:
@@ -66,10 +63,9 @@ class Cheetah:
     )
 
 
-@functools.cache
 def cheetah_model() -> mujoco.MjModel:
     """Gymnasium's own model, where it is installed, compiled."""
-    return mujoco.MjModel.from_xml_path(str(MODEL))
+    return robot_model("half_cheetah.xml")
 
 
 class CheetahSimulation(MujocoSimulation):
