@@ -89,6 +89,8 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _show_benchmark(spec: Benchmark) -> None:
+    from suite.units import unit
+
     click.echo("\nSettings (--set key=value):")
     settings = spec.settings
     width = max(map(len, settings)) + 2
@@ -102,7 +104,8 @@ def _show_benchmark(spec: Benchmark) -> None:
     if spec.reference is not None:
         click.echo("\n" + textwrap.fill(f"Reference: {spec.reference.source}", 88))
         for iteration, steps, value in spec.reference.rows:
-            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {value:6.1%}")
+            shown = unit(spec.metric).written(value)
+            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {shown:>6}")
 
 
 def _show_sweep(grid: Sweep) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from suite.units import unit
 from suite_bench.errors import explained
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class _Line:
 
     def _shown_value(self) -> str:
         name = "success" if self.metric.startswith("success") else self.metric
-        return f"{name} {'-' if self._value is None else f'{self._value:.1%}'}"
+        value = self._value
+        return f"{name} {'-' if value is None else unit(self.metric).written(value)}"
 
     def story(self, progress: RunProgress, steps: int) -> str:
         """How far it is."""

@@ -148,9 +148,7 @@ def _tell_plan(
     skipped = [seed for seed in seeds if seed not in todo]
     saved = {seed: folder.saved(seed) for seed in todo if not fresh}
     begun = [f"{seed} (after {n} updates)" for seed, n in saved.items() if n]
-    click.echo(
-        f"would run {spec.name}, {spec.total_timesteps:,} environment steps a seed"
-    )
+    click.echo(f"would run {spec.name}, {spec.total_timesteps:,} {spec.steps} a seed")
     click.echo(f"  into     {folder.path}")
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
     if begun:
