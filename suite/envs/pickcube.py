@@ -14,6 +14,7 @@ from gymnasium import spaces
 from suite.arrays import namespace
 from suite.envs.arguments import require_known, require_positive
 from suite.envs.batch import BatchEnv
+from suite.envs.geometry import norm
 from suite.envs.panda import ArmKinematics, quaternion, sqrt
 from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
 from suite.envs.single import SingleEnv
@@ -91,19 +92,6 @@ REWARDS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "normalized_dense": normalized_dense_reward,
     "sparse": sparse_reward,
 }
-
-
-def norm(vector: Any) -> Any:
-    """Euclidean norm over the last axis.
-
-    Summed component by component: a library's reduction may add in another order for
-    another number of rows, and a row must not depend on how many others there are.
-    """
-    squares = vector * vector
-    total = squares[..., 0]
-    for i in range(1, vector.shape[-1]):
-        total = total + squares[..., i]
-    return namespace(vector).sqrt(total)
 
 
 @dataclass(frozen=True)
