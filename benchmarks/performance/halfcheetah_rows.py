@@ -17,7 +17,8 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.envs.batch import BatchEnv
-from suite.envs.simulation import Ids, MujocoSimulation
+from suite.envs.mujoco_simulation import MujocoSimulation
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 
 MODEL = Path(gym.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
