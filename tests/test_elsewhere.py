@@ -1,4 +1,4 @@
-"""The wrappers in another project's environment: newest Gymnasium, no torch or MuJoCo."""
+"""The wrappers in another project's environment: the newest Gymnasium and NumPy."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from gymnasium import spaces
 from suite.arrays import namespace
 from suite.envs.arguments import require_known, require_positive
 from suite.envs.batch import BatchEnv
+from suite.envs.mujoco_simulation import ASSETS, MujocoSimulation
 from suite.envs.panda import ArmKinematics, quaternion, sqrt
 from suite.envs.simulation import Ids
-from suite.envs.mujoco_simulation import ASSETS, MujocoSimulation
 from suite.envs.single import SingleEnv
 
 # The named state vector (..., 42); the observation is the same vector in float32.

@@ -82,7 +82,7 @@ class NumpySimulation(ABC):
         """Advance rows; one that is no longer finite blew up and stays, (n,)."""
         rows = slice(None) if ids is None else ids
         after = self.advance(self.named_state(ids), action)
-        unstable = ~np.isfinite(after).all(axis=1)
+        unstable = np.any(~np.isfinite(after), axis=1)
         self.state[rows] = np.where(unstable[:, None], self.state[rows], after)
         return unstable
 

@@ -121,7 +121,7 @@ class CorruptedRows:
             self.space,
         )
         # In float64 and cast once, so that float32 data get the same noise.
-        changed, memory = self.corruption.apply(
+        changed, memory = self.corruption.applied(
             given.astype(np.float64) if is_float else given, moment
         )
         for name, array in memory.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -23,7 +25,7 @@ class CorruptionWrapper:
     ``__init__``. What is built is an ``EnvAdapter`` (a ``gymnasium.Wrapper``) or a
     ``VectorAdapter`` (a ``gymnasium.vector.VectorWrapper``), and an instance of the
     subclass too. Its constructor arguments are recorded under the names of the
-    corruption's fields, so they must be called alike.
+    corruption's fields, so they must be called alike: a spec rebuilds it by them.
 
     Args:
         env: What to wrap.
@@ -31,7 +33,8 @@ class CorruptionWrapper:
         seed: Of the noise; None where there is none.
 
     Raises:
-        TypeError: If ``env`` is neither.
+        TypeError: If ``env`` is neither, or the subclass does not take what a spec
+            would record.
         ValueError: If the corruption does not fit the environment's space.
     """
 
@@ -57,6 +60,7 @@ class CorruptionWrapper:
         }
         if seed is not None:
             recorded["seed"] = int(seed)
+        _require_taken(type(self), type(corruption), recorded)
         RecordConstructorArgs.__init__(self, **recorded)
         self._wrap(env)
         self.corruption = corruption
@@ -84,6 +88,33 @@ def _of_a_kind(corruption: Corruption, env: Any) -> int:
         and type(layer.corruption) is type(corruption)
         for layer in inside
     )
+
+
+def _require_taken(wrapper: type, corruption: type, recorded: dict[str, Any]) -> None:
+    """Refuse a wrapper whose record would not rebuild it.
+
+    Raises:
+        TypeError: With both lists of names.
+    """
+    taken = _taken(wrapper)
+    if taken is not None and taken != set(recorded):
+        raise TypeError(
+            f"{wrapper.__name__} takes {_listed(taken)}, but a spec would record "
+            f"{_listed(recorded)}; call its arguments as the fields of "
+            f"{corruption.__name__} and hand on a seed if it takes one"
+        )
+
+
+@cache
+def _taken(wrapper: type) -> set[str] | None:
+    """Names of the constructor's arguments after the environment; None if any."""
+    parameters = list(inspect.signature(wrapper.__init__).parameters.values())[2:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return None if takes_any else {p.name for p in parameters}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _plain(value: Any) -> Any:

@@ -1,11 +1,30 @@
-"""Every wrapper with arguments that make it do something, and its corruption."""
+"""Every exported wrapper with arguments that make it do something."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from exported import WRAPPERS, required
+from walk_env import WalkEnv
+
 import suite.wrappers as w
+
+# More than the required arguments, where that tests more. A wrapper that is not here is
+# tried with those alone, and with a seed if it takes one.
+FULLER: dict[type, dict[str, Any]] = {
+    w.RewardNoise: {"std": 0.3, "relative_std": 0.2},
+    w.RewardScale: {"scale": -2.5, "shift": 0.7},
+    w.RewardDelay: {"steps": 3},
+    w.ObservationNoise: {"std": [0.1, 0.4]},
+    w.ActionNoise: {"std": 0.2},
+    w.ActionDelay: {"steps": 2, "default": 0.5},
+    w.StickyAction: {"probability": 0.4},
+}
+HERE = "FULLER in tests/wrappers/kinds.py"
 
 
 @dataclass(frozen=True)
@@ -13,8 +32,26 @@ class Kind:
     """A wrapper to test."""
 
     wrapper: Any
-    kwargs: dict[str, Any]
-    corruption: w.Corruption
+
+    @cached_property
+    def kwargs(self) -> dict[str, Any]:
+        seed = {"seed": 3} if self.is_noisy else {}
+        fuller = FULLER.get(self.wrapper) or required(self.wrapper, {"env": None})
+        return {**fuller, **seed}
+
+    @cached_property
+    def corruption(self) -> w.Corruption:
+        try:
+            return self.wrapper(WalkEnv(), **self.kwargs).corruption
+        except (TypeError, ValueError) as reason:
+            raise AssertionError(
+                f"{self.wrapper.__name__} refuses {self.kwargs}; give arguments that "
+                f"it takes in {HERE}: {reason}"
+            ) from reason
+
+    @property
+    def is_noisy(self) -> bool:
+        return "seed" in inspect.signature(self.wrapper).parameters
 
     @property
     def seed(self) -> int:
@@ -24,28 +61,15 @@ class Kind:
         return self.wrapper(env, **self.kwargs)
 
 
-KINDS = {
-    "reward noise": Kind(
-        w.RewardNoise,
-        {"std": 0.3, "relative_std": 0.2, "seed": 3},
-        w.NoisyReward(0.3, 0.2),
-    ),
-    "reward scale": Kind(
-        w.RewardScale, {"scale": -2.5, "shift": 0.7}, w.ScaledReward(-2.5, 0.7)
-    ),
-    "reward delay": Kind(w.RewardDelay, {"steps": 3}, w.DelayedReward(3)),
-    "sparse reward": Kind(w.SparseReward, {}, w.SummedReward()),
-    "observation noise": Kind(
-        w.ObservationNoise,
-        {"std": [0.1, 0.4], "seed": 3},
-        w.NoisyObservation([0.1, 0.4]),
-    ),
-    "action noise": Kind(w.ActionNoise, {"std": 0.2, "seed": 3}, w.NoisyAction(0.2)),
-    "action delay": Kind(
-        w.ActionDelay, {"steps": 2, "default": 0.5}, w.DelayedAction(2, 0.5)
-    ),
-    "sticky action": Kind(
-        w.StickyAction, {"probability": 0.4, "seed": 3}, w.RepeatedAction(0.4)
-    ),
-}
-NOISY = ["reward noise", "observation noise", "action noise", "sticky action"]
+def _spelled(name: str) -> str:
+    """``"RewardNoise"`` as ``"reward noise"``."""
+    return " ".join(re.findall("[A-Z][a-z0-9]*", name)).lower()
+
+
+KINDS = {_spelled(name): Kind(wrapper) for name, wrapper in WRAPPERS.items()}
+NOISY = [name for name, kind in KINDS.items() if kind.is_noisy]
+
+
+def of_field(*fields: str) -> list[str]:
+    """The kinds that change one of these fields."""
+    return [name for name, kind in KINDS.items() if kind.corruption.field in fields]
