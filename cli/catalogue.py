@@ -37,7 +37,8 @@ def list_benchmarks(as_json: bool) -> None:
         first_sentence = spec.about.partition(". ")[0].rstrip(".") + "."
         lines = textwrap.wrap(first_sentence, 88 - width)
         click.echo(f"{spec.name:{width}}{lines[0]}")
-        for line in [*lines[1:], f"({spec.scales['default'].time})"]:
+        scale = spec.scales.get("default")  # nobody has to say how long theirs takes
+        for line in [*lines[1:], *([f"({scale.time})"] if scale else [])]:
             click.echo(f"{'':{width}}{line}")
 
 

@@ -43,7 +43,12 @@ jobs_option = click.option(
     metavar="KEY=VALUE",
     help="Change a setting; `suite-bench show NAME` lists them. Repeatable.",
 )
-@click.option("--scale", default="default", help="smoke, quick, default or paper.")
+@click.option(
+    "--scale",
+    default="default",
+    help="A size of the benchmark: smoke, quick, default or paper; `suite-bench show "
+    "NAME` lists what each changes.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -35,7 +35,15 @@ from suite.parts import (
     to_json,
     vector_entry_point,
 )
-from suite.settings import change, flat, label, overridden, record, require_fields
+from suite.settings import (
+    change,
+    differences,
+    flat,
+    label,
+    overridden,
+    record,
+    require_fields,
+)
 
 INJECTED = ("make_env", "seed", "device", "threads", "env")
 # These say what an experiment is called and compared with, not what it computes.
@@ -134,6 +142,7 @@ class Benchmark:
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
+        self._require_parts()
         env = replace(self.env, kwargs=frozen(self.env.kwargs))
         object.__setattr__(self, "env", env)
         for name, least in (("total_timesteps", 0), ("every", 1)):
@@ -146,6 +155,23 @@ class Benchmark:
                 "a benchmark needs a row and a seed of 0 or more, got "
                 f"num_envs {env.num_envs} and seeds {list(self.seeds)}"
             )
+
+    def _require_parts(self) -> None:
+        if not isinstance(self.wrappers, (tuple, list)):
+            raise ConfigError(
+                f"wrappers must be a tuple of parts, got {self.wrappers!r}; a single "
+                "one is written (part,)"
+            )
+        object.__setattr__(self, "wrappers", tuple(self.wrappers))
+        parts = {"agent": self.agent, "evaluation": self.evaluation}
+        parts |= {f"wrappers.{i}": part for i, part in enumerate(self.wrappers)}
+        for name, part in parts.items():
+            if not isinstance(part, Part):
+                raise ConfigError(
+                    f'{name} must read Part("module:attribute", {{...}}), as JSON '
+                    '{"call": "module:attribute", "kwargs": {...}}, got '
+                    f"{part!r}"
+                )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Benchmark) and canonical(self) == canonical(other)
@@ -175,16 +201,6 @@ class Benchmark:
         fields["scales"] = {name: record(Scale, scale, name) for name, scale in scales}
         if fields.get("reference") is not None:
             fields["reference"] = record(Reference, fields["reference"], "reference")
-        for part in (
-            fields["agent"],
-            fields["evaluation"],
-            *fields.get("wrappers", ()),
-        ):
-            if not isinstance(part, Part):
-                raise ConfigError(
-                    "agent, evaluation and wrappers must read "
-                    '{"call": "module:attribute", "kwargs": {...}}'
-                )
         return Benchmark(**fields)
 
     @property
@@ -230,12 +246,12 @@ class Benchmark:
         if self.name not in names():
             return "custom"
         base, ours = get(self.name), self.settings
-        changes = {}
-        for name, scale in {"default": Scale(""), **base.scales}.items():
-            theirs = overridden(base.settings, scale.settings).items()
-            changes[name] = {k: v for k, v in ours.items() if (k, v) not in theirs}
-        nearest = min(changes, key=lambda name: len(changes[name]))
-        return label(nearest, changes[nearest])
+        words = {
+            name: differences(ours, overridden(base.settings, scale.settings))
+            for name, scale in {"default": Scale(""), **base.scales}.items()
+        }
+        nearest = min(words, key=lambda name: len(words[name]))
+        return label(nearest, words[nearest])
 
     # -------------------------------------------------------------------- built
     def check(self) -> None:
