@@ -9,8 +9,9 @@ does not give them:
     seed       the run's seed
     device     the torch device, "cpu" or "cuda"
     threads    how many threads may simulate
-    env        what to act in, same-step autoreset (the agent's own part only), or what
-               to wrap (wrappers only)
+    env        what to act in, same-step autoreset (the agent's own part only)
+
+A wrapper gets ``env``, what to wrap, and nothing else.
 """
 
 from __future__ import annotations
@@ -264,8 +265,10 @@ class Benchmark:
             ValueError: If there is no such start policy.
             IntegrityError: If it is damaged.
         """
-        for part in (self.agent, self.evaluation, *self.wrappers):
-            check(part, dict.fromkeys(INJECTED))
+        check(self.agent, dict.fromkeys(INJECTED))
+        check(self.evaluation, dict.fromkeys(set(INJECTED) - {"env"}))
+        for part in self.wrappers:  # what the run knows is not theirs
+            check(part, {"env": None})
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
         # Where the result of a run lies is known when the output folder is.
         if self.start is not None and not self.start.startswith("run:"):

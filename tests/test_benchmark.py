@@ -435,6 +435,16 @@ def test_what_is_no_part_is_refused_when_it_is_written(wrong, complaint):
         replace(TOY, **wrong)
 
 
+class Needy(Shift):
+    def __init__(self, env: Any, seed: int):
+        super().__init__(env, by=float(seed))
+
+
+def test_a_wrapper_that_wants_the_runs_seed_is_refused_before_the_run():
+    with pytest.raises(ConfigError, match="Needy needs the argument 'seed'"):
+        replace(TOY, wrappers=(Part(f"{__name__}:Needy"),)).check()
+
+
 def test_wrappers_may_come_as_a_list():
     parts: Any = [Part("toys:Shift", {"by": 1.0})]
     assert replace(TOY, wrappers=parts) == replace(TOY, wrappers=tuple(parts))
