@@ -4,40 +4,56 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from suite.benchmark import Benchmark
+    from suite.sweep import Sweep
 
 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def list_benchmarks(as_json: bool) -> None:
-    """Show the benchmarks and how long one seed takes on two cores.
+    """Show the benchmarks and how long one seed takes on two cores; then the sweeps.
 
     \b
     Examples:
       suite-bench list
       suite-bench list --json
     """
-    from suite.benchmark import get, names
+    from suite import benchmark, sweep
 
-    specs = [get(name) for name in names()]
+    specs = [benchmark.get(name) for name in benchmark.names()]
+    grids = [sweep.get(name) for name in sweep.names()]
     if as_json:
         rows = [
             {
-                "name": spec.name,
-                "about": spec.about,
-                "scales": {name: scale.time for name, scale in spec.scales.items()},
+                "name": entry.name,
+                "kind": kind,
+                "about": entry.about,
+                "scales": {name: scale.time for name, scale in entry.scales.items()},
             }
-            for spec in specs
+            for kind, entries in (("benchmark", specs), ("sweep", grids))
+            for entry in entries
         ]
         click.echo(json.dumps(rows, indent=2))
         return
-    width = max(len(spec.name) for spec in specs) + 2
-    for spec in specs:
-        first_sentence = spec.about.partition(". ")[0].rstrip(".") + "."
+    _list_entries(specs)
+    if grids:
+        click.echo("\nSweeps, grids of benchmarks (suite-bench sweep NAME):")
+        _list_entries(grids)
+
+
+def _list_entries(entries: Sequence[Benchmark] | Sequence[Sweep]) -> None:
+    width = max(len(entry.name) for entry in entries) + 2
+    for entry in entries:
+        first_sentence = entry.about.partition(". ")[0].rstrip(".") + "."
         lines = textwrap.wrap(first_sentence, 88 - width)
-        click.echo(f"{spec.name:{width}}{lines[0]}")
-        scale = spec.scales.get("default")  # nobody has to say how long theirs takes
+        click.echo(f"{entry.name:{width}}{lines[0]}")
+        scale = entry.scales.get("default")  # nobody has to say how long theirs takes
         for line in [*lines[1:], *([f"({scale.time})"] if scale else [])]:
             click.echo(f"{'':{width}}{line}")
 
@@ -46,22 +62,36 @@ def list_benchmarks(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole specification.")
 def show(name: str, as_json: bool) -> None:
-    """Show a benchmark: what it does, its settings, scales and reference numbers.
+    """Show a benchmark or a sweep: what it does, its settings or axes, its scales.
 
     \b
     Examples:
       suite-bench show pickcube-awr
       suite-bench show pickcube-awr --json > spec.json
       suite-bench run spec.json
+      suite-bench show offline-corruption
     """
-    from suite.benchmark import get
+    from suite import benchmark, sweep
 
-    spec = get(name)
+    is_sweep = name in sweep.names()
+    if not is_sweep and name not in benchmark.names():
+        known = [*benchmark.names(), *sweep.names()]
+        raise benchmark.UnknownName(benchmark.no_such("benchmark", name, known))
+    entry = sweep.get(name) if is_sweep else benchmark.get(name)
     if as_json:
-        click.echo(json.dumps(spec.to_json(), indent=2))
+        click.echo(json.dumps(entry.to_json(), indent=2))
         return
-    click.echo(f"{spec.name}\n")
-    click.echo(textwrap.fill(spec.about, 88))
+    click.echo(f"{entry.name}\n")
+    click.echo(textwrap.fill(entry.about, 88))
+    if isinstance(entry, sweep.Sweep):
+        _show_sweep(entry)
+    else:
+        _show_benchmark(entry)
+
+
+def _show_benchmark(spec: Benchmark) -> None:
+    from suite.units import unit
+
     click.echo("\nSettings (--set key=value):")
     settings = spec.settings
     width = max(map(len, settings)) + 2
@@ -75,4 +105,19 @@ def show(name: str, as_json: bool) -> None:
     if spec.reference is not None:
         click.echo("\n" + textwrap.fill(f"Reference: {spec.reference.source}", 88))
         for iteration, steps, value in spec.reference.rows:
-            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {value:6.1%}")
+            shown = unit(spec.metric).written(value)
+            click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {shown:>6}")
+
+
+def _show_sweep(grid: Sweep) -> None:
+    click.echo("\nAxes (--only axis=value|value,axis=value):")
+    width = max(map(len, grid.axes)) + 2
+    for axis, values in grid.axes.items():
+        click.echo(f"  {axis:{width}}{', '.join(map(str, values))}")
+    click.echo("\nScales (--scale name):")
+    for name, scale in grid.scales.items():
+        at = grid.cells_at(name)
+        click.echo(f"  {name:10}{len(at)} cells; {scale.time}")
+    click.echo(f"\nJudged by {grid.metric}; compared: {grid.rivals or 'nothing'}, over")
+    click.echo(f"{grid.tasks or 'one task'}, with {grid.baseline or 'no baseline'}.")
+    click.echo(f"Figures: {', '.join(figure.name for figure in grid.figures)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from suite.units import Unit, unit
+
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
 
 
@@ -25,12 +27,13 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw_ours(axes, found)
+    shown = unit(found["metric"])
+    _draw_ours(axes, found, shown)
     if found["reference_curve"]:
         steps, values = zip(*found["reference_curve"], strict=True)
         axes.plot(
             steps,
-            [100 * value for value in values],
+            [shown.factor * value for value in values],
             color=LOG,
             linestyle="--",
             linewidth=1.4,
@@ -38,10 +41,13 @@ def draw(found: dict[str, Any], path: Path) -> Path:
             markersize=4,
             label="experiment log (1 seed)",
         )
-    axes.set_xlabel("environment steps")
+    axes.set_xlabel(found.get("steps", "environment steps"))
     kind = found["metric"].partition("_")[0]
-    axes.set_ylabel(f"{kind if kind == 'success' else found['metric']} (%)")
-    axes.set_ylim(-2, 102)
+    name = kind if kind == "success" else found["metric"]
+    axes.set_ylabel(f"{name} ({shown.name})")
+    if shown.low is not None and shown.high is not None:
+        ends = shown.factor * shown.low, shown.factor * shown.high
+        axes.set_ylim(ends[0] - 2, ends[1] + 2)
     axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
     if not any(row["timesteps"] for row in found["rows"]):
         axes.set_xticks([0])  # nothing was trained
@@ -53,20 +59,21 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _draw_ours(axes: Any, found: dict[str, Any]) -> None:
+def _draw_ours(axes: Any, found: dict[str, Any], shown: Unit) -> None:
     rows, metric = found["rows"], found["metric"]
     for curve in found["curves"].values():
         if curve:
             steps, values = zip(*curve, strict=True)
-            axes.plot(steps, [100 * v for v in values], color=OURS, alpha=0.35, lw=0.9)
+            shares = [shown.factor * value for value in values]
+            axes.plot(steps, shares, color=OURS, alpha=0.35, lw=0.9)
     if not rows:
         return
     steps = [row["timesteps"] for row in rows]
     if all(row[metric]["low"] is not None for row in rows):
         axes.fill_between(
             steps,
-            [100 * max(row[metric]["low"], 0) for row in rows],
-            [100 * min(row[metric]["high"], 1) for row in rows],
+            [shown.factor * shown.within(row[metric]["low"]) for row in rows],
+            [shown.factor * shown.within(row[metric]["high"]) for row in rows],
             color=OURS,
             alpha=0.12,
             linewidth=0,
@@ -75,7 +82,7 @@ def _draw_ours(axes: Any, found: dict[str, Any]) -> None:
     count = rows[0][metric]["seeds"]
     axes.plot(
         steps,
-        [100 * row[metric]["mean"] for row in rows],
+        [shown.factor * row[metric]["mean"] for row in rows],
         color=OURS,
         lw=2.4,
         marker="o",

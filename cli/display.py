@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from suite.units import unit
+from suite_bench.errors import explained
+
 if TYPE_CHECKING:
+    from suite.jobs import Event, Job
     from suite.runs import Progress as RunProgress
 
 
-class Screen:
-    """Shows the progress of runs on stderr; use it as a context manager.
+class SeedScreen:
+    """Shows the progress of a benchmark's seeds on stderr; use it as a context manager.
 
     Args:
-        metric: The number of an evaluation to show.
+        jobs: The seeds.
     """
 
-    def __init__(self, metric: str):
-        self.metric = metric
+    def __init__(self, jobs: Sequence[Job]):
+        self._is_one = len(jobs) == 1
+        self._metric = jobs[0].spec.metric if jobs else ""
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             SpinnerColumn(),
@@ -33,32 +38,39 @@ class Screen:
         self._lines: dict[int, _Line] = {}
         self._tasks: dict[int, Any] = {}
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> SeedScreen:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        reason: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._bar.stop()
 
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(line, soft_wrap=True, markup=False)
 
-    def begin(self, seed: int) -> None:
-        """A seed starts; the first evaluation takes a while."""
-        self._lines[seed] = _Line(self.metric)
+    def take(self, event: Event) -> None:
+        """Show what happened."""
+        from suite.jobs import Failed, Moment, Started
+
+        seed = event.job.seed
+        if isinstance(event, Started):
+            self._begin(seed)
+        elif isinstance(event, Moment):
+            self._show(seed, event.progress)
+        elif isinstance(event, Failed) and not self._is_one:
+            self.say(f"seed {seed}  failed: {explained(event.reason).format_message()}")
+
+    def _begin(self, seed: int) -> None:
+        """The first evaluation takes a while."""
+        self._lines[seed] = _Line(self._metric)
         self._tasks[seed] = self._bar.add_task(
             f"seed {seed}", total=None, story="evaluating"
         )
 
-    def show(self, progress: RunProgress) -> None:
-        """Take in a moment of a run; an iteration is an evaluation and an update."""
-        seed, line = progress.seed, self._lines[progress.seed]
+    def _show(self, seed: int, progress: RunProgress) -> None:
+        """A moment of a run; an iteration is an evaluation and an update."""
+        line = self._lines[seed]
         told = line.take(progress)
         if told is not None:
             self.say(f"seed {seed}  {told}")
@@ -110,7 +122,8 @@ class _Line:
 
     def _shown_value(self) -> str:
         name = "success" if self.metric.startswith("success") else self.metric
-        return f"{name} {'-' if self._value is None else f'{self._value:.1%}'}"
+        value = self._value
+        return f"{name} {'-' if value is None else unit(self.metric).written(value)}"
 
     def story(self, progress: RunProgress, steps: int) -> str:
         """How far it is."""

@@ -15,7 +15,10 @@ COMMANDS = {
     "show": ("suite_bench.catalogue:show", "Show a benchmark and its settings."),
     "run": ("suite_bench.run:run", "Run a benchmark and print its table."),
     "resume": ("suite_bench.resume:resume", "Go on with a run that was stopped."),
+    "sweep": ("suite_bench.sweep:sweep", "Run a grid of benchmarks."),
     "report": ("suite_bench.report:report", "Print the table of a run again."),
+    "plot": ("suite_bench.plot:plot", "Draw the figures of a sweep again."),
+    "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
 }
 DEBUG = "suite_bench.debug"
 ARGUMENTS = "suite_bench.arguments"
@@ -88,6 +91,7 @@ def main() -> None:
       suite-bench run pickcube-awr --seeds 0-2
       suite-bench resume runs/pickcube-awr/default-1a2b3c4d
       suite-bench run pickcube-awr --set agent.advantage.samples=5
+      suite-bench sweep offline-corruption --scale smoke --jobs 2
 
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 wrong
     usage, 3 bad setting or data, 4 training diverged, 5 damaged file, 6 disk or

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suite.units import UNITS, Unit, unit
+from suite_bench.options import json_option
+
 if TYPE_CHECKING:
     from suite.run_folder import RunFolder
 
 
 @click.command()
 @click.argument("folder", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def report(folder: Path, as_json: bool) -> None:
     """Print the table of stored results and draw their curves again.
 
@@ -53,32 +56,33 @@ def _print_table(found: dict[str, Any]) -> None:
         console = Console(highlight=False, width=120)
     rows = found["rows"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    others = _others(found)
+    others, shown = _others(found), unit(found["metric"])
+    simulates = "steps" not in found  # an agent that learns from data does not
     for heading in (
         "iteration",
-        "env\nsteps",
-        *(["log\n%"] if found["reference"] else []),
-        "ours\n%",
+        "env\nsteps" if simulates else found["steps"].replace(" ", "\n"),
+        *([f"log\n{shown.name}"] if found["reference"] else []),
+        f"ours\n{shown.name}",
         "95 %\ninterval",
         "seeds",
         *(_heading(name) for name in others),
-        "sim.\nsteps",
+        *(["sim.\nsteps"] if simulates else []),
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             "end" if row["is_end"] else str(row["iteration"]),
             f"{row['timesteps']:,.0f}",
-            *([_share(row["reference"])] if found["reference"] else []),
-            *_spread(row[found["metric"]]),
-            *(_share(row[name]) for name in others),
-            f"{row['sim_steps']:,.0f}",
+            *([shown.shown(row["reference"])] if found["reference"] else []),
+            *_spread(row[found["metric"]], shown),
+            *(unit(name).shown(row[name]) for name in others),
+            *([f"{row['sim_steps']:,.0f}"] if simulates else []),
         )
     table.add_section()
     totals = {"final": "final", "mean_of_last_3": "last three", "peak": "peak"}
     for key, name in totals.items():
-        reference = [_share(found[key]["reference"])] if found["reference"] else []
-        table.add_row(name, "", *reference, *_spread(found[key]))
+        log = [shown.shown(found[key]["reference"])] if found["reference"] else []
+        table.add_row(name, "", *log, *_spread(found[key], shown))
     console.print(_title(found), soft_wrap=True)
     console.print(table)
     for line in _footnotes(found):
@@ -86,9 +90,10 @@ def _print_table(found: dict[str, Any]) -> None:
 
 
 def _others(found: dict[str, Any]) -> list[str]:
-    """Further shares of success that the evaluation counted."""
+    """Further shares of success that the evaluation counted, or returns."""
     names = found["rows"][0] if found["rows"] else {}
-    return [n for n in names if n.startswith("success_") and n != found["metric"]]
+    told = [n for n in names if n.startswith("success_") or n in UNITS]
+    return [name for name in told if name != found["metric"]]
 
 
 def _title(found: dict[str, Any]) -> str:
@@ -118,10 +123,10 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
         lines.append(f"unfinished seeds: {', '.join(map(str, found['unfinished']))}")
     if found["seconds"] is not None:
         minutes, seconds = divmod(round(found["seconds"]), 60)
-        lines.append(
-            f"A seed took {minutes} min {seconds:02} s for {found['timesteps']:,.0f} "
-            f"environment steps, {found['sim_steps']:,.0f} simulator steps in all."
-        )
+        work = f"{found['timesteps']:,.0f} {found.get('steps', 'environment steps')}"
+        if "steps" not in found:
+            work += f", {found['sim_steps']:,.0f} simulator steps in all"
+        lines.append(f"A seed took {minutes} min {seconds:02} s for {work}.")
     return lines
 
 
@@ -131,11 +136,11 @@ def _heading(name: str) -> str:
     return " ".join(words[:-1]) + "\n" + short.get(words[-1], words[-1])
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _spread(found: dict[str, Any]) -> tuple[str, str, str]:
-    low, high = found["low"], found["high"]
-    interval = "-" if low is None else f"{_share(max(low, 0))}-{_share(min(high, 1))}"
-    return _share(found["mean"]), interval, str(found["seeds"])
+def _spread(found: dict[str, Any], shown: Unit) -> tuple[str, str, str]:
+    ends = found["low"], found["high"]
+    interval = "-"
+    if None not in ends:
+        # Between numbers that may be negative a hyphen would be one sign too many.
+        joint = " to " if shown.low is None else "-"
+        interval = joint.join(shown.shown(shown.within(end)) for end in ends)
+    return shown.shown(found["mean"]), interval, str(found["seeds"])

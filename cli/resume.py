@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from suite_bench.run import jobs_option, threads_option
+from suite_bench.options import jobs_option, json_option, threads_option
 
 
 @click.command()
 @click.argument("run", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
 @jobs_option
 @threads_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     """Go on with a run that was stopped, and print its table.
 
@@ -29,7 +29,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     stopped. A specification names the Python that it calls: resume only what you
     trust.
     """
-    from suite.parallel import Job
+    from suite.jobs import Job
     from suite.parts import ConfigError
     from suite.process import prepare_process
     from suite.run_folder import RunFolder
@@ -53,8 +53,8 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
 
     carry_out(
         [
-            Job(seed, specs[seed], origins[seed]["device"], origins[seed]["command"])
-            for seed in todo
+            Job(folder.path, seed, specs[seed], began["device"], began["command"])
+            for seed, began in origins.items()
         ],
         folder,
         remarks,

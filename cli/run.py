@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from suite_bench.errors import WrongUse
-from suite_bench.main import ARGUMENTS
+from suite_bench.options import (
+    command_line,
+    device_option,
+    dry_run_option,
+    fresh_option,
+    jobs_option,
+    json_option,
+    out_option,
+    scale_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
-
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Simulating threads of a seed; the cores are shared if not given. Results do "
-    "not depend on it.",
-)
-jobs_option = click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Seeds to run at a time; several run in a process each.",
-)
 
 
 @click.command()
@@ -43,31 +38,14 @@ jobs_option = click.option(
     metavar="KEY=VALUE",
     help="Change a setting; `suite-bench show NAME` lists them. Repeatable.",
 )
-@click.option(
-    "--scale",
-    default="default",
-    help="A size of the benchmark: smoke, quick, default or paper; `suite-bench show "
-    "NAME` lists what each changes.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder for results.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where networks live; auto takes CUDA if there is one.",
-)
+@scale_option
+@out_option
+@device_option
 @jobs_option
 @threads_option
-@click.option("--fresh", is_flag=True, help="Start over, finished or not.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would run.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@fresh_option
+@dry_run_option
+@json_option
 def run(
     benchmark: str,
     seeds: str | None,
@@ -106,12 +84,12 @@ def run(
     if dry_run:
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
-    from suite.parallel import Job
+    from suite.jobs import Job
     from suite_bench.seeds import carry_out
 
-    command = _command_line()
+    command = command_line()
     todo = [
-        Job(seed, spec, device, command, fresh)
+        Job(folder.path, seed, spec, device, command, fresh)
         for seed in chosen
         if fresh or folder.result(seed) is None
     ]
@@ -170,17 +148,10 @@ def _tell_plan(
     skipped = [seed for seed in seeds if seed not in todo]
     saved = {seed: folder.saved(seed) for seed in todo if not fresh}
     begun = [f"{seed} (after {n} updates)" for seed, n in saved.items() if n]
-    click.echo(
-        f"would run {spec.name}, {spec.total_timesteps:,} environment steps a seed"
-    )
+    click.echo(f"would run {spec.name}, {spec.total_timesteps:,} {spec.steps} a seed")
     click.echo(f"  into     {folder.path}")
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
     if begun:
         click.echo(f"  go on    {', '.join(begun)}")
     if skipped:
         click.echo(f"  finished {', '.join(map(str, skipped))}")
-
-
-def _command_line() -> str:
-    arguments = click.get_current_context().meta.get(ARGUMENTS, ())
-    return shlex.join(["suite-bench", *arguments])

@@ -1,18 +1,17 @@
-"""What ``run`` and ``resume`` share: carrying seeds out, watched, to their end."""
+"""What ``run`` and ``resume`` share: seeds carried out, and their table."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import signal
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from suite_bench.errors import Interrupted, Stopped, Terminated, explained
+from suite_bench.errors import explained
 from suite_bench.report import publish
+from suite_bench.watch import watch
 
 if TYPE_CHECKING:
-    from suite.parallel import Failed, Job
+    from suite.jobs import Job
     from suite.run_folder import RunFolder
 
 
@@ -37,13 +36,11 @@ def carry_out(
     Raises:
         Interrupted: At Ctrl-C, with how to go on; ``Stopped`` at SIGTERM.
     """
-    try:
-        with _sigterm_ends():
-            failures = _watch(jobs, folder, remarks, side_by_side, threads)
-    except KeyboardInterrupt as reason:
-        how = (Stopped, "terminated") if isinstance(reason, Terminated) else None
-        kind, word = how or (Interrupted, "interrupted")
-        raise kind(f"{word}; {_way_on(jobs, folder)}") from None
+    from suite.parallel import executor
+    from suite_bench.display import SeedScreen
+
+    events = executor(side_by_side, jobs, threads).run(jobs)
+    failures = watch(events, SeedScreen(jobs), remarks, lambda: _way_on(jobs, folder))
     is_worth_a_table = any(folder.result(seed) for seed in folder.seeds())
     if not failures or (is_worth_a_table and len(jobs) > 1):
         publish(folder, as_json)
@@ -51,41 +48,12 @@ def carry_out(
         raise failures[0].reason
     if failures:
         first = explained(failures[0].reason)
-        numbers = ", ".join(str(failed.seed) for failed in failures)
+        numbers = ", ".join(str(failed.job.seed) for failed in failures)
         text = (
             f"{len(failures)} of {len(jobs)} seeds failed ({numbers}); seed "
-            f"{failures[0].seed}: {first.message}"
+            f"{failures[0].job.seed}: {first.message}"
         )
         raise type(first)(text) from failures[0].reason
-
-
-def _watch(
-    jobs: Sequence[Job],
-    folder: RunFolder,
-    remarks: Sequence[str],
-    side_by_side: int,
-    threads: int | None,
-) -> list[Failed]:
-    from suite.parallel import Failed, Started, run_jobs
-    from suite_bench.display import Screen
-
-    failures: list[Failed] = []
-    metric = jobs[0].spec.metric if jobs else ""
-    events = run_jobs(jobs, folder, side_by_side=side_by_side, threads=threads)
-    with Screen(metric) as screen, contextlib.closing(events):
-        for remark in remarks:
-            screen.say(remark)
-        for event in events:
-            if isinstance(event, Started):
-                screen.begin(event.seed)
-            elif isinstance(event, Failed):
-                failures.append(event)
-                if len(jobs) > 1:
-                    text = explained(event.reason).format_message()
-                    screen.say(f"seed {event.seed}  failed: {text}")
-            else:
-                screen.show(event)
-    return failures
 
 
 def _way_on(jobs: Sequence[Job], folder: RunFolder) -> str:
@@ -106,15 +74,3 @@ def _way_on(jobs: Sequence[Job], folder: RunFolder) -> str:
         f"{kept} update{'s' if set(begun.values()) != {1} else ''}; go on with: "
         f"suite-bench resume {shlex.quote(str(folder.path))}{others}"
     )
-
-
-@contextlib.contextmanager
-def _sigterm_ends() -> Iterator[None]:
-    def end(*_: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -27,7 +27,8 @@ def load_policy(name: str, device: str = "cpu"):
         device: Torch device of the returned policy.
 
     Returns:
-        A ``stable_baselines3`` ``ActorCriticPolicy`` in evaluation mode.
+        A ``stable_baselines3`` ``ActorCriticPolicy`` in evaluation mode, or what an
+        offline agent left; both have ``predict(obs)``.
 
     Raises:
         ValueError: If no packaged policy has that name.

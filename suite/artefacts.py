@@ -100,7 +100,8 @@ def located(spec: Benchmark, needed: Sequence[Artefact]) -> Benchmark:
 def _built(spec: Benchmark) -> dict[str, Any]:
     """What a run builds; its other scales need nothing now."""
     document = spec.to_json()
-    return {name: document[name] for name in ("agent", "evaluation", "start")}
+    names = ("agent", "evaluation", "start", "data")
+    return {name: document[name] for name in names if name in document}
 
 
 def _artefact(reference: str, out: Path) -> Artefact:

@@ -9,6 +9,7 @@ does not give them:
     seed       the run's seed
     device     the torch device, "cpu" or "cuda"
     threads    how many threads may simulate
+    data       the benchmark's data, where it has some
     env        what to act in, same-step autoreset (the agent's own part only)
 
 A wrapper gets ``env``, what to wrap, and nothing else.
@@ -46,7 +47,7 @@ from suite.settings import (
     require_fields,
 )
 
-INJECTED = ("make_env", "seed", "device", "threads", "env")
+INJECTED = ("make_env", "seed", "device", "threads", "data", "env")
 # These say what an experiment is called and compared with, not what it computes.
 DESCRIPTIVE = ("name", "about", "metric", "seeds", "scales", "reference")
 
@@ -113,10 +114,13 @@ class Benchmark:
         agent: Has ``iterate(total_timesteps)``, ``policy``, ``sim_steps``,
             ``num_timesteps``.
         total_timesteps: Environment steps to collect; the estimator's own come on top.
+            An agent that learns from data takes none: there it is gradient updates.
         evaluation: Called with (policy, key); returns a flat dict of numbers.
-        metric: The headline key of the evaluation's result, a share in [0, 1].
+        metric: The headline key of the evaluation's result; ``suite.units`` knows its
+            unit.
         wrappers: Applied to every environment, the first one innermost.
         start: Name of a packaged policy or a folder to start from, or None.
+        data: A ``suite.transitions.Dataset`` for an agent that takes ``data``, or None.
         seeds: What a run does if not told.
         every: Updates between evaluations; one always follows the last update.
         checkpoint_at: Numbers of updates after which the policy is kept.
@@ -136,6 +140,7 @@ class Benchmark:
     metric: str
     wrappers: tuple[Part, ...] = ()
     start: str | None = None
+    data: Part | None = None
     seeds: tuple[int, ...] = (0,)
     every: int = 1
     checkpoint_at: tuple[int, ...] = ()
@@ -166,6 +171,8 @@ class Benchmark:
         object.__setattr__(self, "wrappers", tuple(self.wrappers))
         parts = {"agent": self.agent, "evaluation": self.evaluation}
         parts |= {f"wrappers.{i}": part for i, part in enumerate(self.wrappers)}
+        if self.data is not None:
+            parts["data"] = self.data
         for name, part in parts.items():
             if not isinstance(part, Part):
                 raise ConfigError(
@@ -186,7 +193,9 @@ class Benchmark:
     # ------------------------------------------------------------------ as data
     def to_json(self) -> dict[str, Any]:
         """The whole specification as plain JSON values."""
-        return to_json(self)
+        document = to_json(self)
+        # Specifications from before there was data keep their digests.
+        return document if self.data is not None else _without("data", document)
 
     @staticmethod
     def from_json(document: Any) -> Benchmark:
@@ -218,7 +227,7 @@ class Benchmark:
         """
         known = {"default": Scale(""), **self.scales}
         if name not in known:
-            raise UnknownName(_no_such("scale", name, known))
+            raise UnknownName(no_such("scale", name, known))
         return self.with_settings(known[name].settings)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Benchmark:
@@ -240,6 +249,11 @@ class Benchmark:
     def _computed(self) -> dict[str, Any]:
         document = self.to_json()
         return {name: document[name] for name in document if name not in DESCRIPTIVE}
+
+    @property
+    def steps(self) -> str:
+        """What ``total_timesteps`` counts."""
+        return "environment steps" if self.data is None else "gradient updates"
 
     @property
     def label(self) -> str:
@@ -265,14 +279,35 @@ class Benchmark:
             ValueError: If there is no such start policy.
             IntegrityError: If it is damaged.
         """
-        check(self.agent, dict.fromkeys(INJECTED))
-        check(self.evaluation, dict.fromkeys(set(INJECTED) - {"env"}))
+        self.check_data()
+        injected: dict[str, Any] = dict.fromkeys(INJECTED)
+        if self.data is None:
+            del injected["data"]
+        check(self.agent, injected)
+        del injected["env"]
+        for part in (self.evaluation, self.data):
+            check(part, injected)
         for part in self.wrappers:  # what the run knows is not theirs
             check(part, {"env": None})
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
         # Where the result of a run lies is known when the output folder is.
         if self.start is not None and not self.start.startswith("run:"):
             resolve("suite.agents.policies:load_policy")(self.start)
+
+    def check_data(self) -> None:
+        """See that there is data exactly if the agent takes some.
+
+        Raises:
+            ConfigError: If not.
+        """
+        argument = arguments(resolve(self.agent.call)).get("data")
+        if argument is None and self.data is not None:
+            raise ConfigError(f"{self.agent.call} takes no data; leave data out")
+        if argument is not None and argument.required and self.data is None:
+            raise ConfigError(
+                f"{self.agent.call} learns from data; give some, such as data="
+                'Part("suite.datasets:load_dataset", {"source": "my-data.npz"})'
+            )
 
     def make_env(
         self, num_envs: int, autoreset_mode: str = "disabled", *, num_threads: int = 1
@@ -301,6 +336,10 @@ class Benchmark:
         for part in self.wrappers:  # make_vec refuses wrappers beside an entry point
             env = build(part, {}, env=env)
         return env
+
+
+def _without(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
 
 
 # --------------------------------------------------------------------- the registry
@@ -333,11 +372,12 @@ def get(name: str) -> Benchmark:
         UnknownName: With the nearest names.
     """
     if name not in names():
-        raise UnknownName(_no_such("benchmark", name, names()))
+        raise UnknownName(no_such("benchmark", name, names()))
     return _registered[name]
 
 
-def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+def no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a name that is not known, with the near ones."""
     near = difflib.get_close_matches(name, list(known), n=3)
     hint = (
         f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"

@@ -162,17 +162,22 @@ class SuccessRate:
         return int(words[0] >> 1), noise  # some environments want 31 bits
 
 
-def require_finite(policy: Any) -> None:
-    """Refuse a policy whose weights are NaN or infinite.
+def require_finite(policy: Any, largest: float = float("inf")) -> None:
+    """Refuse a policy whose weights are NaN, infinite or beyond a limit.
+
+    Args:
+        policy: A torch module.
+        largest: The limit of their magnitude.
 
     Raises:
         FloatingPointError: Naming the first such parameter.
     """
     for name, parameter in policy.named_parameters():
-        if not bool(parameter.isfinite().all()):
+        magnitude = float(parameter.detach().abs().max())
+        if not (magnitude <= largest and magnitude < float("inf")):
             raise FloatingPointError(
-                f"the policy has diverged: its {name} is NaN or infinite; lower the "
-                "learning rate"
+                f"the policy has diverged: its {name} reached {magnitude:.3g}; lower "
+                "the learning rate"
             )
 
 

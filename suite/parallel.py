@@ -1,201 +1,138 @@
-"""Several seeds, one after the other or side by side in processes of their own."""
+"""Executors: where jobs are carried out, here or side by side in other processes."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import pickle
-import signal
+import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Protocol
 
-from suite.benchmark import Benchmark
+from suite.jobs import Event, Failed, Finished, Held, Job, Moment, Started, moments
 from suite.process import cores
-from suite.run_folder import RunFolder
-from suite.training import Progress
+from suite.worker import Worker, end
 
-PATIENCE = 5.0  # seconds for a process to end when it is asked to
+GLANCE = 0.5  # seconds between two looks at a job that another process is at
 
 
-@dataclass(frozen=True)
-class Job:
-    """One seed to run, with the arguments of ``suite.runs.run_seed``.
+class Executor(Protocol):
+    """A place where jobs are carried out: this machine, a cluster.
 
-    Attributes:
-        seed: The seed.
-        spec: What to run.
-        device: Where networks live.
-        command: What the user typed, for the record.
-        fresh: Start over, finished or not.
+    All it can rely on is what a job is, see ``suite.jobs``.
     """
 
-    seed: int
-    spec: Benchmark
-    device: str = "auto"
-    command: str = ""
-    fresh: bool = False
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """Carry out jobs, in their order as far as there is room.
+
+        Yields what happens: of each job that it is started, its moments, and that it
+        has finished or failed. A failure stops no other. Closing the generator ends
+        what is under way; what was saved by then is kept.
+        """
+        ...
 
 
-@dataclass(frozen=True)
-class Started:
-    """A seed begins; loading takes a few seconds."""
-
-    seed: int
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A seed that ended before its end, and why."""
-
-    seed: int
-    reason: Exception
-
-
-class ProcessDied(RuntimeError):
-    """The process of a seed ended without a word."""
-
-
-Event = Started | Progress | Failed
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    folder: RunFolder,
-    *,
-    side_by_side: int = 1,
-    threads: int | None = None,
-) -> Generator[Event, None, None]:
-    """Run seeds; yields what happens in all of them. A failure stops no other.
-
-    One at a time they run in this process. More run in spawned ones (a forked one would
-    inherit a simulator without its threads), and end when this generator is closed.
-    What a seed computes is the same either way.
+def executor(
+    side_by_side: int, jobs: Sequence[Job], threads: int | None = None
+) -> Executor:
+    """The executor for some jobs on this machine.
 
     Args:
-        jobs: What to run.
-        folder: Where.
-        side_by_side: How many at a time.
+        side_by_side: How many jobs at a time.
+        jobs: What it is for; no more processes are started than there are.
         threads: Threads that simulate in each; by default the cores are shared.
     """
-    side_by_side = min(side_by_side, len(jobs))
-    threads = threads or max(1, cores() // max(1, side_by_side))
-    if side_by_side > 1:
-        yield from _spawned(list(jobs), folder, side_by_side, threads)
-        return
-    for job in jobs:
-        yield Started(job.seed)
-        try:
-            yield from _run(job, folder, threads)
-        except Exception as reason:
-            yield Failed(job.seed, reason)
+    side_by_side = max(1, min(side_by_side, len(jobs)))
+    threads = threads or max(1, cores() // side_by_side)
+    return Processes(side_by_side, threads) if side_by_side > 1 else Here(threads)
 
 
-def _run(job: Job, folder: RunFolder, threads: int) -> Generator[Progress, None, None]:
-    from suite.runs import run_seed
+def patiently(executor: Executor, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+    """Carry out jobs though others work on the same ones.
 
-    yield from run_seed(
-        job.spec,
-        folder,
-        job.seed,
-        device=job.device,
-        threads=threads,
-        command=job.command,
-        fresh=job.fresh,
-    )
-
-
-def _spawned(
-    jobs: list[Job], folder: RunFolder, side_by_side: int, threads: int
-) -> Iterator[Event]:
-    running: dict[Connection, tuple[BaseProcess, Job]] = {}
-    try:
-        while jobs or running:
-            while jobs and len(running) < side_by_side:
-                job = jobs.pop(0)
-                connection, process = _spawn(job, folder, threads)
-                running[connection] = (process, job)
-                yield Started(job.seed)
-            for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
-                process, job = running[connection]
-                event = _received(connection, process, job)
-                if not isinstance(event, Progress):
-                    process.join()
-                    connection.close()
-                    del running[connection]
-                if event is not None:
+    Use it where two of us may share a folder: what another process is at is come back
+    to when the rest is done. If that process finished it, there is nothing to do, and
+    if it died the job goes on here.
+    """
+    while jobs:
+        held: list[Job] = []
+        with contextlib.closing(executor.run(jobs)) as events:
+            for event in events:
+                if isinstance(event, Failed) and event.is_held:
+                    held.append(event.job)
+                    yield Held(event.job)
+                else:
                     yield event
-    finally:
-        _end([process for process, _ in running.values()])
+        while held and all(job.folder.is_busy(job.seed) for job in held):
+            time.sleep(GLANCE)
+        jobs = held
 
 
-def _spawn(job: Job, folder: RunFolder, threads: int) -> tuple[Connection, BaseProcess]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_child, args=(theirs, job, folder.path, threads), daemon=True
-    )
-    # A terminal sends Ctrl-C to every process in front of it. The mask is inherited:
-    # from its first moment a child hears only from us, who end it by SIGTERM.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    return ours, process
+@dataclass(frozen=True)
+class Here:
+    """One job after the other, in this process.
+
+    Args:
+        threads: Threads that simulate.
+    """
+
+    threads: int
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """See ``Executor.run``."""
+        for job in jobs:
+            yield Started(job)
+            try:
+                with contextlib.closing(moments(job, self.threads)) as told:
+                    for progress in told:
+                        yield Moment(job, progress)
+            except Exception as reason:
+                yield Failed(job, reason)
+            else:
+                yield Finished(job)
 
 
-def _received(connection: Connection, process: BaseProcess, job: Job) -> Event | None:
-    """The next event of a process, None when it is done."""
-    try:
-        return connection.recv()
-    except EOFError:
-        process.join()
-        code = process.exitcode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return Failed(
-            job.seed, ProcessDied(f"the process of seed {job.seed} died ({how})")
-        )
+@dataclass(frozen=True)
+class Processes:
+    """Several jobs at a time, in spawned processes that take one after the other.
 
+    Spawned, since a forked one would inherit a simulator without its threads. They take
+    several, since loading torch takes seconds; what a job computes does not depend on
+    what its process did before, and one in which a job failed is replaced.
 
-def _child(connection: Connection, job: Job, path: Any, threads: int) -> None:
-    def end(*_: Any) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    Args:
+        count: How many.
+        threads: Threads that simulate in each.
+    """
 
-    signal.signal(signal.SIGTERM, end)
-    # If our parent is gone there is nobody to tell: end, what is done is saved.
-    with contextlib.suppress(BrokenPipeError):
+    count: int
+    threads: int
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """See ``Executor.run``."""
+        waiting, workers = deque(jobs), list[Worker]()
         try:
-            with contextlib.closing(_run(job, RunFolder(path), threads)) as moments:
-                for progress in moments:
-                    connection.send(progress)
-            connection.send(None)
-        except BrokenPipeError:
-            raise
-        except Exception as reason:
-            connection.send(Failed(job.seed, _portable(reason)))
+            while waiting or any(worker.job for worker in workers):
+                for worker in self._free(workers, len(waiting)):
+                    worker.begin(job := waiting.popleft())
+                    yield Started(job)
+                busy = {worker.connection: worker for worker in workers if worker.job}
+                for connection in wait(list(busy)):
+                    assert isinstance(connection, Connection)
+                    worker = busy[connection]
+                    event = worker.event()
+                    if isinstance(event, Failed) and not event.is_held:
+                        workers.remove(worker)
+                        end([worker])
+                    yield event
+        finally:
+            end(workers)
 
-
-def _portable(reason: Exception) -> Exception:
-    """The exception if it survives a pipe, else one that says the same."""
-    try:
-        copy = pickle.loads(pickle.dumps(reason))
-    except Exception:
-        copy = None
-    if type(copy) is type(reason) and str(copy) == str(reason):
-        return reason
-    return RuntimeError(f"{type(reason).__name__}: {reason}")
-
-
-def _end(processes: list[BaseProcess]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(PATIENCE)
-        if process.is_alive():
-            process.kill()
-            process.join()
+    def _free(self, workers: list[Worker], wanted: int) -> Iterator[Worker]:
+        """Up to as many workers as wanted, those that wait for a job first."""
+        idle = [worker for worker in workers if worker.job is None]
+        yield from idle[:wanted]
+        for _ in range(min(wanted - len(idle), self.count - len(workers))):
+            workers.append(Worker(self.threads))
+            yield workers[-1]

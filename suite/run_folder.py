@@ -107,6 +107,14 @@ class RunFolder:
                 ) from None
             yield
 
+    def is_busy(self, seed: int) -> bool:
+        """Whether another process is writing into a seed's folder."""
+        try:
+            with self.locked(seed):
+                return False
+        except RunBusy:
+            return True
+
     def spec(self, seed: int | None = None) -> Benchmark:
         """What was run here, by a seed or by the first.
 
@@ -132,10 +140,11 @@ def summary(folder: RunFolder) -> dict[str, Any]:
     """A run folder as numbers, plain JSON: what tables and pictures are made of.
 
     Returns:
-        ``rows``: one for each iteration that was evaluated, with the reference's number
+        ``steps``: what is counted, where that is not environment steps; ``rows``: one
+        for each iteration that was evaluated, with the reference's number
         beside the mean over seeds; ``final``, ``mean_of_last_3`` and ``peak`` (biased:
-        the best of many noisy numbers) of the finished seeds; ``curves``: (environment
-        steps, metric) of each seed; costs as means over the finished seeds.
+        the best of many noisy numbers) of the finished seeds; ``curves``: (steps,
+        metric) of each seed; costs as means over the finished seeds.
 
     Raises:
         ConfigError: If there are no runs.
@@ -152,6 +161,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "run": folder.path.name,
         "folder": str(folder.path),
         "metric": spec.metric,
+        **({} if spec.data is None else {"steps": spec.steps}),
         "seeds": seeds,
         "unfinished": [seed for seed in seeds if results[seed] is None],
         "reference": None if spec.reference is None else spec.reference.source,

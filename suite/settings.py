@@ -24,7 +24,7 @@ from suite.parts import (
 _NOT_SETTABLE = ("name", "about", "metric", "scales", "reference")
 # Injected, or for the run to choose: no setting of an experiment.
 _FROM_THE_RUN = (
-    *("env", "make_env", "seed", "device", "threads"),
+    *("env", "make_env", "seed", "device", "threads", "data"),
     *("autoreset_mode", "num_threads", "render_mode"),
 )
 
@@ -249,7 +249,8 @@ def _taken(call: str, node: dict[str, Any]) -> dict[str, _Slot]:
     return {
         name: _Slot(node["kwargs"], name, argument.hint)
         for name, argument in arguments(resolve(call)).items()
-        if name not in _FROM_THE_RUN and not name.startswith("_")
+        if (name not in _FROM_THE_RUN or name in node["kwargs"])
+        and not name.startswith("_")
     }
 
 

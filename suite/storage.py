@@ -74,11 +74,53 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
             file, or if the manifest is missing or damaged; the message names the file.
     """
     path = Path(path)
+    entries = _listed(path)
+    return {name: _read_verified(path / name, entries[name]) for name in entries}
+
+
+def seal_directory(
+    path: str | os.PathLike[str], extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write the manifest of a directory whose files somebody else has written.
+
+    Use it where a library writes files of its own, beside their final place. They are
+    flushed to the disk.
+
+    Args:
+        path: The directory, of plain files.
+        extra: Anything JSON-able to keep in the manifest.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    path, entries = Path(path), {}
+    for name in sorted(os.listdir(path)):
+        _sync(path / name)
+        entries[name] = _file_entry(path / name)
+    body = {"schema": SCHEMA, "files": entries, "extra": dict(extra or {})}
+    _write_synced(path / MANIFEST, _render_manifest(body))
+    _sync(path)
+
+
+def verify_directory(path: str | os.PathLike[str]) -> None:
+    """``read_directory`` of files too large to be kept in memory.
+
+    Raises:
+        IntegrityError: As ``read_directory``.
+    """
+    path = Path(path)
+    for name, entry in _listed(path).items():
+        if not (path / name).is_file() or _file_entry(path / name) != entry:
+            _read_verified(path / name, entry)  # says what is wrong
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    """The manifest's entries, if nothing else is there."""
     entries = _read_manifest(path)["files"]
     for entry in sorted(os.listdir(path)):
         if entry != MANIFEST and entry not in entries:
             raise IntegrityError(f"{path / entry} is not in {MANIFEST}; remove it")
-    return {name: _read_verified(path / name, entries[name]) for name in entries}
+    return entries
 
 
 def remove_directory(path: Path) -> None:
@@ -111,6 +153,12 @@ def _manifest(files: Mapping[str, bytes], extra: Mapping[str, Any] | None) -> by
 
 def _entry(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _file_entry(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def _render_manifest(body: Mapping[str, Any]) -> bytes:
@@ -210,8 +258,17 @@ def write_json(path: Path, document: Any) -> None:
     Raises:
         OSError: If the disk refuses.
     """
+    write_file(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; one that is there is replaced.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
     beside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    _write_synced(beside, (json.dumps(document, indent=2) + "\n").encode())
+    _write_synced(beside, content)
     beside.replace(path)
     _sync(path.parent)
 

@@ -18,7 +18,9 @@ from suite.evaluation import require_finite
 from suite.parts import ConfigError, build, resolve
 from suite.process import env_seed, random_state, seed_globals, set_random_state
 from suite.run_folder import RESULT_SCHEMA
+from suite.series import Recording, write_series
 from suite.storage import IntegrityError, Table, write_json
+from suite.transitions import Dataset
 
 log = logging.getLogger("suite.runs")
 TABLES = ("metrics", "eval", "timing")
@@ -106,9 +108,13 @@ class Training:
             "device": origin.device,
             "threads": threads,
         }
+        self.data = self._loaded(parts)
+        if self.data is not None:
+            available["data"] = self.data
         env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
         self.agent = build(parts.agent, available, env=env)
-        self.agent.env.seed(env_seed(seed))
+        if hasattr(self.agent, "env"):  # what learns from data alone acts in none
+            self.agent.env.seed(env_seed(seed))
         # What cannot be saved at the end is refused before the start.
         resolve("suite.agents.policies:architecture")(self.agent.policy)
         self.evaluation = build(parts.evaluation, available)
@@ -123,6 +129,12 @@ class Training:
         else:
             self._load(found)
         self.unsaved = self._why_unsaved()
+
+    def _loaded(self, parts: Benchmark) -> Dataset | None:
+        parts.check_data()
+        if parts.data is None:
+            return None
+        return build(parts.data, {"seed": self.seed})
 
     def _start_from(self, start: str) -> None:
         policy = resolve("suite.agents.policies:load_policy")(start, self.origin.device)
@@ -203,9 +215,9 @@ class Training:
         try:
             return next(iterations, None)
         except (ValueError, RuntimeError):
-            # Weights that went to NaN within an update surface deep inside torch, as a
+            # Weights that ran away within an update surface deep inside torch, as a
             # page about a distribution: say what it is.
-            require_finite(self.agent.policy)
+            require_finite(self.agent.policy, largest=1e6)
             raise
 
     def _evaluate(self) -> Progress:
@@ -289,12 +301,14 @@ class Training:
         resolve("suite.agents.policies:save_policy")(self.agent.policy, folder, card)
 
     def finish(self, timing: Mapping[str, Any]) -> None:
-        """Keep the policy and write the result, which marks the seed as done.
+        """Keep policy and series and write the result, which marks the seed as done.
 
         Args:
             timing: What to keep beside the seconds: when, with how many threads.
         """
         self._save(self.home / "policy")
+        if isinstance(self.agent, Recording):
+            write_series(self.home / "series.npz", self.agent.series())
         values = [row[self.spec.metric] for row in self.evaluations]
         peak = max(range(len(values)), key=values.__getitem__)
         result = {
@@ -313,12 +327,22 @@ class Training:
             "command": self.origin.command,
             "device": self.origin.device,
             **self.origin.provenance,
+            **({} if self.data is None else {"data": _identity(self.data)}),
             **({"needed": [a.to_json() for a in self.needed]} if self.needed else {}),
             **({"resumed_with": self.resumed_with} if self.resumed_with else {}),
         }
         seconds = {"total": self._seconds(), **self.phases}
         write_json(self.home / "timing.json", {"seconds": seconds, **timing})
         write_json(self.home / "result.json", result)
+
+
+def _identity(data: Dataset) -> dict[str, Any]:
+    """Which data it was, for the result."""
+    return {
+        "sha256": data.sha256,
+        "transitions": len(data),
+        "episodes": data.num_episodes,
+    }
 
 
 # What code raises that is handed the checkpoint of another version of itself.

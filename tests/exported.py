@@ -11,11 +11,29 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from stored import dataset
+
 import suite.wrappers
+from suite.envs.replay import ReplayEnv
 from suite.parts import arguments
-from suite.wrappers import CorruptionWrapper
+from suite.wrappers import CorruptionWrapper, StoredCorruption
+
+DATA = dataset([9, 70, 3, 20] * 4)
+
+
+class Outwards:
+    """An attack without a critic: everything further from zero."""
+
+    def __call__(self, array: str, data: Any, rows: Any, box: Any) -> np.ndarray:
+        return np.sign(getattr(data, array)[rows])
+
+    def to_json(self) -> str:
+        return "outwards"
+
 
 ARGUMENTS = {"std": 0.1, "steps": 2, "probability": 0.5, "scale": -2.0}
+ARGUMENTS |= {"rate": 0.4, "size": 3.0, "percent": 30.0, "attack": Outwards()}
 WRAPPERS: dict[str, type[CorruptionWrapper]] = {
     name: found
     for name, found in vars(suite.wrappers).items()
@@ -54,6 +72,18 @@ def _value(
     )
 
 
-def wrapped(name: str, env: Any) -> Any:
-    """An environment in the exported wrapper of that name."""
-    return WRAPPERS[name](env, **required(WRAPPERS[name], {"env": None}))
+def wrapped(name: str, what: Any) -> Any:
+    """An environment, or data, in the exported wrapper of that name."""
+    return WRAPPERS[name](what, **required(WRAPPERS[name], {"env": None}))
+
+
+def _changes_stored_data_alone(name: str) -> bool:
+    try:
+        corruption = wrapped(name, ReplayEnv(DATA)).corruption
+    except (AssertionError, TypeError, ValueError):
+        return False  # why is told where it is tried
+    return isinstance(corruption, StoredCorruption)
+
+
+# Those that an acting environment can undergo; every one can be of stored data.
+LIVE = [name for name in WRAPPERS if not _changes_stored_data_alone(name)]

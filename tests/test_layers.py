@@ -19,19 +19,22 @@ PACKAGES = {
 }
 
 ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
-# The modules at the top of `suite` stand beside the layers: they name an agent by a
-# string and load it only when asked for.
+DATA = ("suite.arrays", "suite.transitions", "suite.playback")  # below every layer
+# The other modules at the top of `suite` stand beside the layers: they name an agent by
+# a string and load it only when asked for.
 SERVICES = tuple(
     f"suite.{path.stem}"
     for path in sorted((ROOT / "suite").glob("*.py"))
-    if path.stem not in ("__init__", "_version", "arrays")
+    if f"suite.{path.stem}" not in (*DATA, "suite.__init__", "suite._version")
 )
-SIMULATION = ("suite.arrays", "suite.envs", "suite.wrappers")
+SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
 MAY_IMPORT = {
     "suite.arrays": (),
-    "suite.envs": ("suite.arrays",),
-    "suite.wrappers": ("suite.arrays",),
+    "suite.transitions": (),
+    "suite.playback": DATA,
+    "suite.envs": DATA,
+    "suite.wrappers": DATA,
     **dict.fromkeys(SERVICES, (*SIMULATION, *SERVICES)),
     "suite.worldmodels": (*SIMULATION, *SERVICES),
     "suite.agents": (*SIMULATION, *SERVICES, "suite.worldmodels"),
@@ -134,7 +137,7 @@ def _heavy_wrapper(found: Import) -> str | None:
 
 
 def _learning_env(found: Import) -> str | None:
-    below_learning = part_of(found.importer) in ("suite.arrays", "suite.envs")
+    below_learning = part_of(found.importer) in (*DATA, "suite.envs")
     if below_learning and found.package in LEARNING:
         return "a simulator needs no learning library"
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import json
 import pickle
 import pkgutil
 import warnings
@@ -18,13 +19,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from exported import WRAPPERS, required, wrapped
+from exported import DATA, LIVE, WRAPPERS, required, wrapped
 from gymnasium.envs.registration import EnvSpec, registry
 from gymnasium.utils.env_checker import check_env
 
 import suite.agents
 from suite.agents.advantages import Estimate
 from suite.agents.ppo import PPO
+from suite.envs.replay import ReplayEnv
+from suite.recording import recorded
 
 IDS = sorted(i for i, s in registry.items() if str(s.entry_point).startswith("suite."))
 STEPS, LIMIT = 6, 10
@@ -57,9 +60,9 @@ ESTIMATORS = {
 }
 
 
-def covering_pairs() -> list[tuple[str, str]]:
+def covering_pairs(names: list[str]) -> list[tuple[str, str]]:
     """Two seeded rounds in which every wrapper is once outside and once inside."""
-    names, rng = list(WRAPPERS), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     pairs = set()
     for _ in range(2):
         order = rng.permutation(len(names))
@@ -94,7 +97,7 @@ def actions(env: Any) -> list[np.ndarray]:
     return [env.action_space.sample() for _ in range(STEPS)]
 
 
-def played(env: Any, todo: list[np.ndarray]) -> list[Any]:
+def played(env: Any, todo: list[Any]) -> list[Any]:
     return [env.step(action)[:4] for action in todo]
 
 
@@ -151,10 +154,11 @@ def assert_spec_survives_json(env: Any) -> None:
 
 
 def test_the_sweep_finds_something():
-    assert "PickCube-v0" in IDS and len(WRAPPERS) >= 8 and len(AGENTS) >= 5
+    assert "PickCube-v0" in IDS and len(LIVE) >= 11 and len(AGENTS) >= 5
     assert {"GAE", "MonteCarlo", "ReRollout"} <= set(ESTIMATORS)
-    pairs = covering_pairs()
-    assert {a for a, _ in pairs} == {b for _, b in pairs} == set(WRAPPERS)
+    for names in (LIVE, list(WRAPPERS)):
+        pairs = covering_pairs(names)
+        assert {a for a, _ in pairs} == {b for _, b in pairs} == set(names)
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -170,7 +174,7 @@ def test_an_id_keeps_gymnasiums_contract_and_ours(env_id):
     assert_modes_are_those_it_takes(env_id)
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("name", LIVE)
 @pytest.mark.parametrize("env_id", IDS)
 def test_a_wrapper_alone_on_an_id(env_id, name):
     assert_goes_back_exactly(wrapped(name, vector(env_id)))
@@ -179,12 +183,34 @@ def test_a_wrapper_alone_on_an_id(env_id, name):
     assert_spec_survives_json(single)
 
 
-@pytest.mark.parametrize(("outer", "inner"), covering_pairs())
+@pytest.mark.parametrize(("outer", "inner"), covering_pairs(LIVE))
 @pytest.mark.parametrize("env_id", IDS)
 def test_two_wrappers_on_an_id(env_id, outer, inner):
     assert_goes_back_exactly(wrapped(outer, wrapped(inner, vector(env_id))))
     batch = wrapped(outer, wrapped(inner, vector(env_id, mode="disabled")))
     assert_single_is_row_zero(wrapped(outer, wrapped(inner, gym.make(env_id))), batch)
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapper_of_stored_data(name):
+    replay, bulk = wrapped(name, ReplayEnv(DATA)), wrapped(name, DATA)
+    assert recorded(replay).sha256 == replay.dataset.sha256 == bulk.sha256
+    replay.reset(seed=0)
+    moment = replay.snapshot()
+    first = played(replay, [None])
+    replay.restore(moment)
+    assert_same(first, played(replay, [None]))
+    (told,) = json.loads(json.dumps(bulk.card))["corruptions"]
+    assert told["kind"] == name
+    assert wrapped(name, DATA).sha256 == bulk.sha256 != DATA.sha256
+
+
+@pytest.mark.parametrize(("outer", "inner"), covering_pairs(list(WRAPPERS)))
+def test_two_wrappers_of_stored_data(outer, inner):
+    replay = wrapped(outer, wrapped(inner, ReplayEnv(DATA)))
+    bulk = wrapped(outer, wrapped(inner, DATA))
+    assert recorded(replay).sha256 == bulk.sha256
+    assert [each["kind"] for each in bulk.card["corruptions"]] == [inner, outer]
 
 
 @pytest.mark.parametrize("name", AGENTS)

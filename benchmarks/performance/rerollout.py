@@ -9,7 +9,7 @@ limit: ``Batch.step(nstep=5)`` alone, on the recorded states and controls.
 env: ``PickCubeVectorEnv.step``: with observation, reward, termination and autoreset.
 policy: the same with the expert policy choosing the actions, as a re-rollout does.
 subproc: the policy over SB3's SubprocVecEnv of ``PickCubeEnv``, one worker a core.
-single: ``SingleEnv`` on HalfCheetah's model against Gymnasium's own HalfCheetah-v5.
+single: BatchedHalfCheetah-v5, a ``SingleEnv``, against Gymnasium's HalfCheetah-v5.
 
 The last line is one JSON object of rates (control steps a second) and ratios.
 """
@@ -27,7 +27,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from halfcheetah_rows import HalfCheetahEnv
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 import suite
@@ -187,8 +186,9 @@ def batched(rows: int, steps: int, rounds: int, threads: int) -> dict[str, float
 
 
 def single(rounds: int) -> dict[str, float]:
-    """Rates of HalfCheetah through SingleEnv and through Gymnasium."""
-    ours, theirs = HalfCheetahEnv(), gym.make("HalfCheetah-v5").unwrapped
+    """Rates of HalfCheetah as a single row and as Gymnasium's own."""
+    ours = gym.make("BatchedHalfCheetah-v5").unwrapped
+    theirs = gym.make("HalfCheetah-v5").unwrapped
     return median_rates(
         {
             "ours": lambda: single_rate(ours, 3000),

@@ -26,6 +26,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.ppo import PPO
 from suite.agents.state import is_critic, load_weights
+from suite.agents.tanh_policy import TanhPolicy
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
 
 PACKAGED = Path(__file__).parent / "checkpoints"
@@ -37,7 +38,7 @@ def policy_names() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob("*/card.json"))
 
 
-def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
+def load_policy(name: str | Path, device: str = "cpu") -> Any:
     """A packaged policy by name, or a saved one by folder.
 
     Args:
@@ -45,7 +46,8 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
         device: Torch device.
 
     Returns:
-        The policy, in evaluation mode. If its critic was not kept, values are NaN.
+        The policy, in evaluation mode: SB3's actor-critic, or what an offline agent
+        left; both have ``predict(obs)``. If a critic was not kept, values are NaN.
 
     Raises:
         ValueError: If there is no such policy; names the near ones.
@@ -63,14 +65,16 @@ def load_policy(name: str | Path, device: str = "cpu") -> ActorCriticPolicy:
         plan = parse_json(files["card.json"], folder / "card.json")["policy"]
         _require_sane(plan)
         tensors = load_tensors(files["policy.safetensors"])
-        policy = _built(plan)
+        # Building draws initial weights; loading a file must not move the global
+        # generator that the training beside it uses.
+        with torch.random.fork_rng(devices=[]):
+            policy = _BUILT[plan.get("kind", "actor-critic")](plan)
         load_weights(policy, {**_no_critic(policy), **tensors}, "its policy")
     except (IntegrityError, SafetensorError, *_MISFITS) as error:
         raise IntegrityError(
             f"{folder} does not hold a policy of ours: {error}"
         ) from error
-    policy.set_training_mode(False)
-    return policy.to(device)
+    return policy.eval().to(device)
 
 
 # What code raises that builds a network from a card that somebody else wrote.
@@ -93,14 +97,14 @@ def _require_sane(plan: dict[str, Any]) -> None:
         raise ValueError(f"it would have {weights:,} weights")
 
 
-def _no_critic(policy: ActorCriticPolicy) -> dict[str, torch.Tensor]:
+def _no_critic(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
     # NaN, not zero: whoever asks a critic that is not there must not get a number.
     state = policy.state_dict()
     return {k: torch.full_like(v, torch.nan) for k, v in state.items() if is_critic(k)}
 
 
 def save_policy(
-    policy: ActorCriticPolicy,
+    policy: ActorCriticPolicy | TanhPolicy,
     folder: Path,
     card: dict[str, Any],
     *,
@@ -109,7 +113,7 @@ def save_policy(
     """Write a policy to a folder that ``load_policy`` reads; atomic, hashed.
 
     Args:
-        policy: An SB3 ``MlpPolicy`` for a Box action space.
+        policy: An SB3 ``MlpPolicy`` for a Box action space, or a ``TanhPolicy``.
         folder: Where; replaced if it exists.
         card: Provenance, any JSON.
         with_critic: False halves the size, for policies that are only acted with.
@@ -129,12 +133,27 @@ def save_policy(
     )
 
 
-def architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
+@singledispatch
+def architecture(policy: Any) -> dict[str, Any]:
     """What ``save_policy`` writes down to build the policy again.
 
+    Another kind of policy is registered here and in ``_BUILT``.
+
     Raises:
-        ValueError: If it is no plain Gaussian MLP policy.
+        ValueError: If it is no plain MLP policy.
     """
+    raise ValueError(
+        f"only Gaussian and tanh MLP policies can be saved, got {type(policy).__name__}"
+    )
+
+
+@architecture.register
+def _(policy: TanhPolicy) -> dict[str, Any]:
+    return policy.architecture()
+
+
+@architecture.register
+def _(policy: ActorCriticPolicy) -> dict[str, Any]:
     names = {cls: name for name, cls in ACTIVATIONS.items()}
     space = policy.action_space
     if not isinstance(space, gym.spaces.Box) or policy.activation_fn not in names:
@@ -151,20 +170,21 @@ def architecture(policy: ActorCriticPolicy) -> dict[str, Any]:
     }
 
 
-def _built(plan: dict[str, Any]) -> ActorCriticPolicy:
+def _actor_critic(plan: dict[str, Any]) -> ActorCriticPolicy:
     low = np.array(plan["action_low"], np.float32)
     high = np.array(plan["action_high"], np.float32)
-    # Building draws initial weights; loading a file must not move the global generator
-    # that the training beside it uses.
-    with torch.random.fork_rng(devices=[]):
-        return ActorCriticPolicy(
-            gym.spaces.Box(-np.inf, np.inf, (plan["obs_size"],), np.float32),
-            gym.spaces.Box(low, high, low.shape, np.float32),
-            lambda _: 0.0,
-            net_arch=plan["net_arch"],
-            activation_fn=ACTIVATIONS[plan["activation"]],
-            ortho_init=False,
-        )
+    return ActorCriticPolicy(
+        gym.spaces.Box(-np.inf, np.inf, (plan["obs_size"],), np.float32),
+        gym.spaces.Box(low, high, low.shape, np.float32),
+        lambda _: 0.0,
+        net_arch=plan["net_arch"],
+        activation_fn=ACTIVATIONS[plan["activation"]],
+        ortho_init=False,
+    )
+
+
+# By what a card calls it; cards from before there were kinds say nothing.
+_BUILT = {"actor-critic": _actor_critic, "tanh": TanhPolicy.built}
 
 
 def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:

@@ -92,9 +92,9 @@ def copy_critic(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     """
     own = target.state_dict()
     critic = {n: t for n, t in source.state_dict().items() if is_critic(n)}
-    if any(tensor.isnan().any() for tensor in critic.values()):
+    if not critic or any(tensor.isnan().any() for tensor in critic.values()):
         raise ValueError(
-            "the policy was saved without its critic; pretrain one, such as by "
+            "the policy has no critic or was saved without its critic; pretrain one, such as by "
             "suite-bench run pickcube-critic"
         )
     for name, tensor in critic.items():

@@ -9,3 +9,28 @@ gym.register(
     entry_point="suite.envs.pickcube:PickCubeEnv",
     vector_entry_point="suite.envs.pickcube:PickCubeVectorEnv",
 )
+# The version is Gymnasium's: its task of that version, step for step, in rows.
+gym.register(
+    id="BatchedHalfCheetah-v5",
+    entry_point="suite.envs.locomotion_env:LocomotionEnv",
+    vector_entry_point="suite.envs.locomotion_env:LocomotionVectorEnv",
+    kwargs={"robot": "HalfCheetah"},
+)
+gym.register(
+    id="BatchedHopper-v5",
+    entry_point="suite.envs.locomotion_env:LocomotionEnv",
+    vector_entry_point="suite.envs.locomotion_env:LocomotionVectorEnv",
+    kwargs={"robot": "Hopper"},
+)
+gym.register(
+    id="BatchedWalker2d-v5",
+    entry_point="suite.envs.locomotion_env:LocomotionEnv",
+    vector_entry_point="suite.envs.locomotion_env:LocomotionVectorEnv",
+    kwargs={"robot": "Walker2d"},
+)
+gym.register(
+    id="BatchedAnt-v5",
+    entry_point="suite.envs.locomotion_env:LocomotionEnv",
+    vector_entry_point="suite.envs.locomotion_env:LocomotionVectorEnv",
+    kwargs={"robot": "Ant"},
+)

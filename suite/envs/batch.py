@@ -50,7 +50,8 @@ class BatchEnv(gym.vector.VectorEnv):
     Info: ``is_success`` (N,); ``state`` (N, S), the named state; ``sim_unstable`` (N,)
     where the physics blew up: such a row is truncated, with reward 0 and the state it
     had before. ``episode`` (return and length) is inside ``final_info`` only, so that
-    Gymnasium's RecordEpisodeStatistics can add its own.
+    Gymnasium's RecordEpisodeStatistics can add its own. A step may add more, with masks
+    of the rows that moved: see ``reward_and_details``.
 
     Args:
         simulation: What steps.
@@ -106,6 +107,7 @@ class BatchEnv(gym.vector.VectorEnv):
         self._generators = RowGenerators(self.num_envs)
         self._episodes = Episodes(self.num_envs, task.max_episode_steps)
         self._state: np.ndarray | None = None  # named state (N, S); None before reset
+        self._details: dict[str, np.ndarray] = {}  # of the last step
         box = task.observation_space
         self._obs = np.zeros((self.num_envs, *box.shape), box.dtype)
         box = task.action_space
@@ -179,7 +181,7 @@ class BatchEnv(gym.vector.VectorEnv):
         """
         self._require_reset("step")
         actions = checked_actions(actions, *self._action_bounds)
-        episodes = self._episodes
+        episodes, self._details = self._episodes, {}
         if episodes.any_ended:  # never after a same-step autoreset
             ended, running = np.flatnonzero(episodes.ended), ~episodes.ended
             rewards, unstable = self._advance_rows(np.flatnonzero(running), actions)
@@ -187,7 +189,7 @@ class BatchEnv(gym.vector.VectorEnv):
                 self._reset_rows(ended)
         else:
             rewards, unstable = self._advance(None, actions)
-        info = self._info(unstable)
+        info = self._info(unstable) | self._details
         terminated, truncated = episodes.terminated.copy(), episodes.truncated.copy()
         if episodes.any_ended and self.autoreset_mode == "same_step":
             self._autoreset(info)
@@ -220,7 +222,9 @@ class BatchEnv(gym.vector.VectorEnv):
         is_stable = not np.count_nonzero(unstable)
         if not is_stable:  # what a blow-up leaves means nothing: keep the last state
             next_state[unstable] = state[unstable]
-        rewards = task.reward(state, actions, next_state)
+        rewards, details = self.reward_and_details(state, actions, next_state)
+        if details:
+            self._details = self._masked(ids, details, unstable)
         success = task.success(next_state)
         # Often one function; it need not run twice.
         is_same = task.terminated is task.success
@@ -250,6 +254,29 @@ class BatchEnv(gym.vector.VectorEnv):
         }
         info["_final_info"] = done
         self._reset_rows(np.flatnonzero(done))
+
+    def reward_and_details(
+        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Rewards (n,) of a step, and what else its info shall say by key, each (n,).
+
+        Here the task's reward and nothing else; for subclasses to extend.
+        """
+        return self.task.reward(state, action, next_state), {}
+
+    def _masked(
+        self, ids: Ids, details: dict[str, np.ndarray], unstable: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Details (n,) of rows ``ids`` as (N,), with masks of those that moved."""
+        if ids is None and not np.count_nonzero(unstable):
+            return details | {f"_{key}": self._mask for key in details}
+        moved = np.zeros(self.num_envs, bool)
+        moved[slice(None) if ids is None else ids] = ~unstable
+        found = {f"_{key}": moved for key in details}
+        for key, values in details.items():
+            found[key] = np.zeros(self.num_envs, values.dtype)
+            found[key][moved] = values[~unstable]
+        return found
 
     def _info(self, unstable: np.ndarray) -> dict[str, Any]:
         return {

@@ -32,6 +32,7 @@ class MujocoSimulation(ABC):
         substeps: Physics steps in a control step.
         num_extra: How many further numbers the task keeps for each row.
         num_threads: Threads of the pool, the caller's included.
+        persistent: Keep each row's whole MjData, for ``Batch.get_data`` after a step.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class MujocoSimulation(ABC):
         substeps: int,
         num_extra: int = 0,
         num_threads: int = 1,
+        persistent: bool = False,
     ):
         self.num_rows = num_rows
-        self.batch = Batch(model, num_rows, num_threads)
+        self.batch = Batch(model, num_rows, num_threads, persistent)
         self.extra = np.zeros((num_rows, num_extra))
         self.substeps = substeps
         # Bound once: looking a name up on every step costs as much as light physics.

@@ -13,7 +13,6 @@ import mujoco
 import numpy as np
 
 WIDTH, HEIGHT = 640, 480
-CAMERA = "front"
 MAX_GEOMS = 1000
 _open_renderers: weakref.WeakSet[PictureRenderer] = weakref.WeakSet()
 
@@ -74,7 +73,7 @@ class PictureRenderer:
             data,
             mujoco.MjvOption(),
             None,
-            _fixed_camera(model),
+            _first_camera(),
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
@@ -132,10 +131,11 @@ def _no_opengl(name: str, error: Exception) -> RuntimeError:
     )
 
 
-def _fixed_camera(model: Any) -> Any:
+def _first_camera() -> Any:
+    """The first camera of the scene's model; it may follow the robot."""
     camera = mujoco.MjvCamera()
     camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
-    camera.fixedcamid = model.camera(CAMERA).id
+    camera.fixedcamid = 0
     return camera
 
 

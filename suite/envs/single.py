@@ -98,8 +98,6 @@ class SingleEnv(gym.Env):
 
 
 def _row(info: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "is_success": bool(info["is_success"][0]),
-        "state": info["state"][0],
-        "sim_unstable": bool(info["sim_unstable"][0]),
-    }
+    row = {key: value[0] for key, value in info.items() if key[0] != "_"}  # no masks
+    is_success, is_unstable = bool(row["is_success"]), bool(row["sim_unstable"])
+    return {**row, "is_success": is_success, "sim_unstable": is_unstable}

@@ -1,4 +1,4 @@
-"""Wrappers for single and vector environments; numpy and gymnasium only."""
+"""Wrappers for environments and stored data; numpy and gymnasium only."""
 
 from suite.wrappers.action import ActionDelay as ActionDelay
 from suite.wrappers.action import ActionNoise as ActionNoise
@@ -6,18 +6,44 @@ from suite.wrappers.action import DelayedAction as DelayedAction
 from suite.wrappers.action import NoisyAction as NoisyAction
 from suite.wrappers.action import RepeatedAction as RepeatedAction
 from suite.wrappers.action import StickyAction as StickyAction
+from suite.wrappers.attacks import AdversarialActions as AdversarialActions
+from suite.wrappers.attacks import AdversarialDynamics as AdversarialDynamics
+from suite.wrappers.attacks import AdversarialObservations as AdversarialObservations
+from suite.wrappers.attacks import AdversarialRewards as AdversarialRewards
+from suite.wrappers.attacks import Attack as Attack
+from suite.wrappers.attacks import RandomActions as RandomActions
+from suite.wrappers.attacks import RandomDynamics as RandomDynamics
+from suite.wrappers.attacks import RandomObservations as RandomObservations
+from suite.wrappers.attacks import RandomRewards as RandomRewards
 from suite.wrappers.corruption import Corruption as Corruption
 from suite.wrappers.corruption import Moment as Moment
+from suite.wrappers.dataset import StoredCorruption as StoredCorruption
+from suite.wrappers.episodes import DropBestEpisodes as DropBestEpisodes
+from suite.wrappers.episodes import DropRandomEpisodes as DropRandomEpisodes
+from suite.wrappers.episodes import DropSizeMatchedEpisodes as DropSizeMatchedEpisodes
+from suite.wrappers.episodes import DropWorstEpisodes as DropWorstEpisodes
+from suite.wrappers.gaps import DropTransitions as DropTransitions
+from suite.wrappers.gaps import DuplicateTransitions as DuplicateTransitions
+from suite.wrappers.gaps import TruncateEpisodes as TruncateEpisodes
 from suite.wrappers.observation import NoisyObservation as NoisyObservation
 from suite.wrappers.observation import ObservationNoise as ObservationNoise
+from suite.wrappers.observation import ObservationOutliers as ObservationOutliers
+from suite.wrappers.observation import OutlyingObservation as OutlyingObservation
 from suite.wrappers.reward import DelayedReward as DelayedReward
+from suite.wrappers.reward import FlippedReward as FlippedReward
 from suite.wrappers.reward import NoisyReward as NoisyReward
+from suite.wrappers.reward import OutlyingReward as OutlyingReward
 from suite.wrappers.reward import RewardDelay as RewardDelay
+from suite.wrappers.reward import RewardFlip as RewardFlip
 from suite.wrappers.reward import RewardNoise as RewardNoise
+from suite.wrappers.reward import RewardOutliers as RewardOutliers
 from suite.wrappers.reward import RewardScale as RewardScale
 from suite.wrappers.reward import ScaledReward as ScaledReward
 from suite.wrappers.reward import SparseReward as SparseReward
 from suite.wrappers.reward import SummedReward as SummedReward
 from suite.wrappers.stack import restorable as restorable
 from suite.wrappers.stored import corrupted as corrupted
+from suite.wrappers.transitions import DynamicsNoise as DynamicsNoise
+from suite.wrappers.transitions import RelativeRewardNoise as RelativeRewardNoise
+from suite.wrappers.wrapper import LATER as LATER
 from suite.wrappers.wrapper import CorruptionWrapper as CorruptionWrapper

@@ -13,7 +13,7 @@ from suite.wrappers.corruption import (
     Corruption,
     Memory,
     Moment,
-    require_not_negative,
+    require_share,
     require_spread,
     require_steps,
     spread,
@@ -146,6 +146,18 @@ class DelayedAction(Corruption):
         under_way[rows, slot] = value
         return executed, {"under_way": under_way}
 
+    def whole(self, value: np.ndarray, moment: Moment) -> np.ndarray:
+        """Actions (M, A), moved back."""
+        value = _checked("ActionDelay", value, moment)
+        if self.steps == 0:
+            return value.copy()
+        space: Any = moment.space
+        dtype = _memory_dtype(space)
+        executed = np.empty(value.shape, dtype)
+        executed[self.steps :] = value[: -self.steps]
+        executed[moment.step < self.steps] = self._default(space, dtype)
+        return executed
+
 
 class ActionDelay(CorruptionWrapper):
     """Every action is executed some steps late.
@@ -177,9 +189,7 @@ class RepeatedAction(Corruption):
     field = "action"
 
     def __post_init__(self) -> None:
-        probability = require_not_negative("probability", self.probability)
-        if probability > 1:
-            raise ValueError(f"probability must be at most 1, got {self.probability!r}")
+        probability = require_share("probability", self.probability)
         object.__setattr__(self, "probability", probability)
 
     def check(self, space: Any) -> None:
@@ -207,6 +217,12 @@ class RepeatedAction(Corruption):
         repeats = repeats.reshape(-1, *[1] * (value.ndim - 1))
         executed = np.where(repeats, moment.memory["executed"], value)
         return executed, {"executed": executed}
+
+    def whole(self, value: np.ndarray, moment: Moment) -> np.ndarray:
+        """Actions (M, A), each of the latest step that executed its command."""
+        value = _checked("StickyAction", value, moment)
+        obeys = (moment.noise >= self.probability) | (moment.step == 0)
+        return value[np.maximum.accumulate(np.where(obeys, np.arange(len(value)), 0))]
 
 
 class StickyAction(CorruptionWrapper):

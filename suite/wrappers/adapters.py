@@ -15,8 +15,11 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from suite.arrays import Snapshot
+from suite.wrappers.dataset import Change
+from suite.wrappers.noise import NoiseStream
+from suite.wrappers.replaying import require_live
 from suite.wrappers.rows import CorruptedRows, row_indices
-from suite.wrappers.stack import restorable
+from suite.wrappers.stack import layers, restorable
 
 _ALL, _NONE = None, np.arange(0)  # of the rows
 
@@ -29,6 +32,16 @@ class _Adapter(RecordConstructorArgs):
     _spaces: dict[str, spaces.Space]  # of one row
     _num_rows: int
     _was_reset: bool
+
+    def _install(self, change: Change) -> None:
+        """Set up the rows; the noise counts the wrappers of this kind inside."""
+        corruption = require_live(change.kind, change.corruption, self.env)
+        space = None if corruption.field == "reward" else self._spaces[corruption.field]
+        stream = NoiseStream(
+            change.seed or 0, change.stream, _of_a_kind(corruption, self.env)
+        )
+        self._rows = CorruptedRows(corruption, space, self._num_rows, stream)
+        self._was_reset = False
 
     def snapshot(self, ids: np.ndarray | None = None) -> Snapshot:
         """The exact state of rows ``ids``, all by default, for ``restore``.
@@ -262,3 +275,14 @@ class VectorAdapter(_Adapter, gym.vector.VectorWrapper):
     ) -> None:
         if name not in info:  # the innermost wrapper knows best
             info[name], info[f"_{name}"] = np.array(value), mask
+
+
+def _of_a_kind(corruption: Any, env: Any) -> int:
+    """How many wrappers with a corruption of this kind lie inside."""
+    inside = list(layers(env))
+    if isinstance(inside[-1], gym.vector.SyncVectorEnv):
+        inside += layers(inside[-1].envs[0])  # each row has its own
+    return sum(
+        isinstance(layer, _Adapter) and type(layer._rows.corruption) is type(corruption)
+        for layer in inside
+    )

@@ -87,6 +87,21 @@ class Corruption(ABC):
         """What n episodes remember when they begin: arrays (n, ...) by name."""
         return {}
 
+    def whole(self, value: np.ndarray, moment: Moment) -> np.ndarray:
+        """All steps of whole episodes at once: exactly what ``apply`` gives in turn.
+
+        Override it to make a corruption that remembers fast on stored data; without, it
+        goes step by step. What remembers nothing is fast as it is.
+
+        Args:
+            value: (M, ...), one episode after the other.
+            moment: Of each value; its memory is empty.
+
+        Returns:
+            The changed values (M, ...).
+        """
+        return self.applied(value, moment)[0]
+
     @abstractmethod
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
         """The changed values of one step, and what to remember.
@@ -141,6 +156,18 @@ def require_not_negative(name: str, value: float) -> float:
     number = float(value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
+    return number
+
+
+def require_share(name: str, value: float, whole: float = 1) -> float:
+    """A number between 0 and ``whole``.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    number = require_not_negative(name, value)
+    if number > whole:
+        raise ValueError(f"{name} must be at most {whole}, got {value!r}")
     return number
 
 

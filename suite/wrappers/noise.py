@@ -27,6 +27,17 @@ import numpy as np
 CHUNK = 64  # steps drawn at once; part of the stream, so never changed
 
 
+def require_seed(seed: Any) -> int:
+    """A whole number of 0 or more.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
+    return int(seed)
+
+
 class NoiseStream:
     """The draws of one wrapper, addressed by episode and chunk.
 
@@ -40,8 +51,7 @@ class NoiseStream:
     """
 
     def __init__(self, seed: int, kind: str, layer: int):
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
+        require_seed(seed)
         words = np.random.SeedSequence([int(seed), crc32(kind.encode()), layer])
         self._counter = np.zeros(4, np.uint64)
         self._state: dict[str, Any] = {
@@ -76,3 +86,40 @@ class NoiseStream:
         self._counter[:] = 0, index, key[1], key[0]
         self._bits.state = self._state  # copied by NumPy
         return draw(self._generator, (CHUNK, *shape))
+
+    def episodes(
+        self,
+        keys: np.ndarray,
+        lengths: np.ndarray,
+        draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
+        shape: tuple[int, ...],
+    ) -> np.ndarray:
+        """The draws of whole episodes, one after the other, (sum of lengths, *shape).
+
+        Args:
+            keys: (E, 2) uint64, as in ``chunk``.
+            lengths: (E,) steps of each episode.
+            draw: As in ``chunk``.
+            shape: As in ``chunk``.
+        """
+        keys, lengths = keys[lengths > 0], lengths[lengths > 0]
+        chunks = -(-lengths // CHUNK)
+        counters = np.zeros((chunks.sum(), 4), np.uint64)
+        counters[:, 1] = np.arange(len(counters)) - np.repeat(
+            np.cumsum(chunks) - chunks, chunks
+        )
+        counters[:, 2:] = np.repeat(keys[:, ::-1], chunks, axis=0)
+        # A chunk is drawn whole, as a stream does it, though an episode ends within it.
+        used = np.full(len(counters), CHUNK)
+        used[np.cumsum(chunks) - 1] = lengths - (chunks - 1) * CHUNK
+        state = {**self._state, "state": dict(self._state["state"])}
+        place, bits, whole = state["state"], self._bits, (CHUNK, *shape)
+        result, first = np.empty((0, *shape)), 0
+        for place["counter"], count in zip(counters, used.tolist(), strict=True):
+            bits.state = state
+            drawn = draw(self._generator, whole)
+            if first == 0:
+                result = np.empty((lengths.sum(), *shape), drawn.dtype)
+            result[first : first + count] = drawn if count == CHUNK else drawn[:count]
+            first += count
+        return result

@@ -13,6 +13,7 @@ from suite.wrappers.corruption import (
     Moment,
     require_finite,
     require_not_negative,
+    require_share,
     require_steps,
 )
 from suite.wrappers.wrapper import CorruptionWrapper
@@ -136,6 +137,22 @@ class DelayedReward(Corruption):
         paid = paid + np.where(moment.last, owed.sum(axis=1), 0.0)
         return paid, {"owed": owed}
 
+    def whole(self, value: np.ndarray, moment: Moment) -> np.ndarray:
+        """Rewards (M,), moved back; what is owed is summed as ``apply`` does it."""
+        if self.steps == 0:
+            return value.copy()
+        paid = np.zeros(len(value))
+        paid[self.steps :] = value[: -self.steps]
+        paid[moment.step < self.steps] = 0.0
+        (last,) = np.nonzero(moment.last)
+        # Slot j holds the latest reward t with t = j modulo steps, if there is one.
+        ends = moment.step[last, None]
+        back = (ends - np.arange(self.steps)) % self.steps
+        held = value[np.maximum(last[:, None] - back, 0)]
+        owed = np.where(back <= ends, held, 0.0)
+        paid[last] += owed.sum(axis=1)
+        return paid + 0.0  # as apply adds it: no negative zero is left
+
 
 class RewardDelay(CorruptionWrapper):
     """Every reward is paid some steps late.
@@ -172,6 +189,14 @@ class SummedReward(Corruption):
         earned = moment.memory["earned"] + value
         return np.where(moment.last, earned, 0.0), {"earned": earned}
 
+    def whole(self, value: np.ndarray, moment: Moment) -> np.ndarray:
+        """0 (M,), or the return at the end, added up in order."""
+        paid = np.zeros(len(value))
+        (last,) = np.nonzero(moment.last)
+        for end, steps in zip(last.tolist(), moment.step[last].tolist(), strict=True):
+            paid[end] = np.add.accumulate(value[end - steps : end + 1])[-1] + 0.0
+        return paid
+
 
 class SparseReward(CorruptionWrapper):
     """The whole undiscounted return with the last step, 0 before.
@@ -184,3 +209,96 @@ class SparseReward(CorruptionWrapper):
 
     def __init__(self, env: Any):
         super().__init__(env, SummedReward())
+
+
+@dataclass(frozen=True)
+class FlippedReward(Corruption):
+    """-r with a probability; see ``RewardFlip``."""
+
+    rate: float
+    field = "reward"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", require_share("rate", self.rate))
+
+    def noise_shape(self, space: Any) -> tuple[int, ...]:
+        """One number a step."""
+        return ()
+
+    def draw(
+        self, generator: np.random.Generator, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Uniform in [0, 1)."""
+        return generator.random(shape)
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Rewards (n,), some of them turned round."""
+        return np.where(moment.noise < self.rate, -value, value), {}
+
+
+class RewardFlip(CorruptionWrapper):
+    """With some probability a reward has the wrong sign.
+
+    Use it for a signal that is now and then misread. Unlike zero-mean noise it does not
+    average out: the mean of a reward is ``(1 - 2 rate) r``.
+
+    Args:
+        env: An ``Env``, a ``VectorEnv`` or a ``Dataset``.
+        rate: Probability of each reward, 0 to 1; 1 turns all round.
+        seed: Of the choice; the same seed makes the same choices in the same episodes.
+
+    Raises:
+        ValueError: If the rate is out of range.
+    """
+
+    def __init__(self, env: Any, rate: float, seed: int = 0):
+        super().__init__(env, FlippedReward(rate), seed)
+
+
+@dataclass(frozen=True)
+class OutlyingReward(Corruption):
+    """r + size or r - size with a probability; see ``RewardOutliers``."""
+
+    rate: float
+    size: float
+    field = "reward"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", require_share("rate", self.rate))
+        size = require_not_negative("size", self.size)
+        object.__setattr__(self, "size", size)
+
+    def noise_shape(self, space: Any) -> tuple[int, ...]:
+        """Whether, and to which side."""
+        return (2,)
+
+    def draw(
+        self, generator: np.random.Generator, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Uniform in [0, 1)."""
+        return generator.random(shape)
+
+    def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """Rewards (n,), some of them far off."""
+        whether, side = moment.noise[:, 0] < self.rate, moment.noise[:, 1] < 0.5
+        spike = np.where(side, self.size, -self.size)
+        return np.where(whether, value + spike, value), {}
+
+
+class RewardOutliers(CorruptionWrapper):
+    """With some probability a reward is far off, up or down alike.
+
+    Use it for faulty sensors and heavy tails: rare errors that no mean forgives.
+
+    Args:
+        env: An ``Env``, a ``VectorEnv`` or a ``Dataset``.
+        rate: Probability of each reward, 0 to 1.
+        size: How far off, in units of the reward, 0 or more.
+        seed: Of choice and side.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, env: Any, rate: float, size: float, seed: int = 0):
+        super().__init__(env, OutlyingReward(rate, size), seed)

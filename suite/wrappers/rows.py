@@ -110,8 +110,6 @@ class CorruptedRows:
             last: (N,) bool, whether the episode ends here; None means nowhere.
         """
         rows = slice(None) if ids is None else ids
-        given = value[rows]
-        is_float = value.dtype.kind == "f"
         step = self.step[rows]
         moment = Moment(
             step,
@@ -120,15 +118,11 @@ class CorruptedRows:
             {name: array[rows] for name, array in self.memory.items()},
             self.space,
         )
-        # In float64 and cast once, so that float32 data get the same noise.
-        changed, memory = self.corruption.applied(
-            given.astype(np.float64) if is_float else given, moment
-        )
+        changed, memory = self.corruption.applied(exact(value[rows]), moment)
+        changed = cast_once(changed, value)
         for name, array in memory.items():
             self.memory[name][rows] = array
         self.step[rows] += 1
-        if is_float or changed.dtype.kind == value.dtype.kind:
-            changed = changed.astype(value.dtype, copy=False)
         if ids is None:
             return changed
         whole = value.astype(changed.dtype)
@@ -200,6 +194,18 @@ class CorruptedRows:
             generator = np.random.default_rng(reseed)
             self.keys[ids, 0] = generator.integers(_WORD, size=len(ids), dtype="u8")
             self.keys[ids, 1] = 0
+
+
+def exact(values: np.ndarray) -> np.ndarray:
+    """Floats in float64, so that float32 data get the same noise; the rest as it is."""
+    return values.astype(np.float64) if values.dtype.kind == "f" else values
+
+
+def cast_once(changed: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """What a corruption made of ``exact(like)``, in the type of that."""
+    if like.dtype.kind == "f" or changed.dtype.kind == like.dtype.kind:
+        return changed.astype(like.dtype, copy=False)
+    return changed
 
 
 def row_indices(ids: Any, num_rows: int) -> np.ndarray:

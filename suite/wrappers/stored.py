@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from gymnasium import spaces
 
-from suite.wrappers.corruption import Corruption
+from suite.wrappers.corruption import Corruption, Moment
 from suite.wrappers.noise import NoiseStream
-from suite.wrappers.rows import CorruptedRows
+from suite.wrappers.rows import CorruptedRows, cast_once, exact
+
+_BLOCK = 1 << 15  # steps that are corrupted together
 
 
 def corrupted(
@@ -52,9 +54,75 @@ def corrupted(
             f"{len(lengths)} lengths that add up to {lengths.sum()}, {len(ids)} "
             f"episode ids and {len(values)} values do not belong together"
         )
+    keys = np.zeros((len(lengths), 2), np.uint64)
+    keys[:, : ids.ndim] = ids if ids.ndim == 2 else ids[:, None]
     stream = NoiseStream(seed, type(corruption).__name__, layer)
+    return corrupted_by(corruption, values, lengths, keys, stream, space)
+
+
+def corrupted_by(
+    corruption: Corruption,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    keys: np.ndarray,
+    stream: NoiseStream,
+    space: spaces.Space | None,
+) -> np.ndarray:
+    """``corrupted`` with a noise stream and the episodes' keys (E, 2) in it."""
+    corruption.check(space)
+    remembers = bool(corruption.start(1, space))
+    if remembers and type(corruption).whole is Corruption.whole:
+        return _step_by_step(corruption, values, lengths, keys, stream, space)
+    parts = [
+        _at_once(corruption, values[rows], lengths[some], keys[some], stream, space)
+        for some, rows in _blocks(lengths)
+    ]
+    return np.concatenate(parts) if parts else values.copy()
+
+
+def _blocks(lengths: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Episodes, and where they lie, a few at a time: noise takes memory."""
+    ends = np.cumsum(lengths)
+    first = 0
+    while first < len(lengths):
+        begin = ends[first] - lengths[first]
+        after = max(first + 1, int(np.searchsorted(ends, begin + _BLOCK, "right")))
+        yield slice(first, after), slice(begin, ends[after - 1])
+        first = after
+
+
+def _at_once(
+    corruption: Corruption,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    keys: np.ndarray,
+    stream: NoiseStream,
+    space: spaces.Space | None,
+) -> np.ndarray:
+    """What remembers nothing, or knows itself how, can have all steps as rows."""
+    ends, count = np.cumsum(lengths), len(values)
+    last = np.zeros(count, bool)
+    last[ends[lengths > 0] - 1] = True
+    step = np.arange(count) - np.repeat(ends - lengths, lengths)
+    shape = corruption.noise_shape(space)
+    if shape is None:
+        noise = np.empty((count, 0))
+    else:
+        noise = stream.episodes(keys, lengths, corruption.draw, shape)
+    moment = Moment(step, last, noise, {}, space)
+    return cast_once(corruption.whole(exact(values), moment), values)
+
+
+def _step_by_step(
+    corruption: Corruption,
+    values: np.ndarray,
+    lengths: np.ndarray,
+    keys: np.ndarray,
+    stream: NoiseStream,
+    space: spaces.Space | None,
+) -> np.ndarray:
     rows = CorruptedRows(corruption, space, len(lengths), stream)
-    rows.keys[:, : ids.ndim] = ids if ids.ndim == 2 else ids[:, None]
+    rows.keys[:] = keys
     first, result = np.cumsum(lengths) - lengths, None
     for t in range(lengths.max(initial=0)):
         running = np.flatnonzero(lengths > t)

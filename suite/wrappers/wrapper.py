@@ -1,30 +1,38 @@
-"""One class for a wrapper of an Env and of a VectorEnv."""
+"""One class for a wrapper of an Env, of a VectorEnv, of a replay and of a Dataset."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from suite.transitions import Dataset
 from suite.wrappers.adapters import EnvAdapter, VectorAdapter
 from suite.wrappers.corruption import Corruption
-from suite.wrappers.noise import NoiseStream
-from suite.wrappers.rows import CorruptedRows
-from suite.wrappers.stack import layers
+from suite.wrappers.dataset import Change, StoredCorruption
+from suite.wrappers.noise import require_seed
+from suite.wrappers.replaying import DatasetAdapter, ReplayAdapter, replay_inside
+
+_ADAPTERS = (EnvAdapter, VectorAdapter, ReplayAdapter, DatasetAdapter)
+# Given in the place of an environment: wrap what comes later. A specification says what
+# shall be done to a dataset before that is loaded.
+LATER: Any = "LATER"
 
 
 class CorruptionWrapper:
-    """Base of every wrapper here: one name for an ``Env`` and a ``VectorEnv``.
+    """Base of every wrapper here: one name for whatever can be corrupted.
 
     Use it to publish a corruption: subclass it and pass the corruption on in
-    ``__init__``. What is built is an ``EnvAdapter`` (a ``gymnasium.Wrapper``) or a
-    ``VectorAdapter`` (a ``gymnasium.vector.VectorWrapper``), and an instance of the
-    subclass too. Its constructor arguments are recorded under the names of the
+    ``__init__``. What is built of a ``gymnasium.Env`` is a ``gymnasium.Wrapper``, of a
+    ``gymnasium.vector.VectorEnv`` a ``gymnasium.vector.VectorWrapper``, and an instance
+    of the subclass too; of a ``suite.datasets.Dataset`` it is the corrupted
+    ``Dataset``. Its constructor arguments are recorded under the names of the
     corruption's fields, so they must be called alike: a spec rebuilds it by them.
 
     Args:
@@ -33,61 +41,71 @@ class CorruptionWrapper:
         seed: Of the noise; None where there is none.
 
     Raises:
-        TypeError: If ``env`` is neither, or the subclass does not take what a spec
-            would record.
+        TypeError: If ``env`` is neither, or acts where only stored data can change, or
+            the subclass does not take what a spec would record.
         ValueError: If the corruption does not fit the environment's space.
     """
 
-    corruption: Corruption
+    corruption: Corruption | StoredCorruption
 
     # Any: a checker cannot say which adapter it is, and must not think it is neither.
     def __new__(cls, env: Any, *args: Any, **kwargs: Any) -> Any:
         """Choose the adapter."""
+        if env is LATER:
+            return Pending(cls, args, kwargs)
+        if isinstance(env, Dataset):
+            change: Any = object.__new__(_variant(cls, DatasetAdapter))
+            change.__init__(env, *args, **kwargs)
+            return change.result
         if isinstance(env, gym.vector.VectorEnv):
             return object.__new__(_variant(cls, VectorAdapter))
         if isinstance(env, gym.Env):
-            return object.__new__(_variant(cls, EnvAdapter))
+            replays = replay_inside(env) is not None
+            return object.__new__(
+                _variant(cls, ReplayAdapter if replays else EnvAdapter)
+            )
         raise TypeError(
-            f"{cls.__name__} wraps a gymnasium Env or VectorEnv, got {env!r}; in a "
-            "Stable-Baselines3 VecEnv, wrap what is inside"
+            f"{cls.__name__} wraps a gymnasium Env or VectorEnv or a "
+            f"suite.datasets.Dataset, got {env!r}; in a Stable-Baselines3 VecEnv, wrap "
+            "what is inside"
         )
 
-    def __init__(self, env: Any, corruption: Corruption, seed: int | None = None):
-        assert isinstance(self, EnvAdapter | VectorAdapter)
-        recorded = {
+    def __init__(
+        self,
+        env: Any,
+        corruption: Corruption | StoredCorruption,
+        seed: int | None = None,
+    ):
+        assert isinstance(self, _ADAPTERS)
+        params = {
             f.name: _plain(getattr(corruption, f.name))
             for f in dataclasses.fields(corruption)  # pyright: ignore[reportArgumentType]
         }
-        if seed is not None:
-            recorded["seed"] = int(seed)
+        recorded = params if seed is None else {**params, "seed": require_seed(seed)}
         _require_taken(type(self), type(corruption), recorded)
         RecordConstructorArgs.__init__(self, **recorded)
-        self._wrap(env)
         self.corruption = corruption
-        space = None if corruption.field == "reward" else self._spaces[corruption.field]
-        layer = _of_a_kind(corruption, env)
-        stream = NoiseStream(
-            0 if seed is None else seed, type(corruption).__name__, layer
-        )
-        self._rows = CorruptedRows(corruption, space, self._num_rows, stream)
-        self._was_reset = False
+        self._wrap(env)
+        name = f"{type(self).__module__}:{type(self).__qualname__}"
+        self._install(Change(name, params, corruption, recorded.get("seed"), 0))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class of an instance is made here and has no importable name.
         public, adapter = type(self).__bases__
-        return _blank, (public, adapter is VectorAdapter), vars(self)
+        return _blank, (public, adapter), vars(self)
 
 
-def _of_a_kind(corruption: Corruption, env: Any) -> int:
-    """How many wrappers with a corruption of this kind lie inside."""
-    inside = list(layers(env))
-    if isinstance(inside[-1], gym.vector.SyncVectorEnv):
-        inside += layers(inside[-1].envs[0])  # each row has its own
-    return sum(
-        isinstance(layer, CorruptionWrapper)
-        and type(layer.corruption) is type(corruption)
-        for layer in inside
-    )
+@dataclass(frozen=True)
+class Pending:
+    """A wrapper that waits for what it shall wrap: ``pending(dataset)``."""
+
+    wrapper: type
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self, env: Any) -> Any:
+        """Wrap it."""
+        return self.wrapper(env, *self.args, **self.kwargs)
 
 
 def _require_taken(wrapper: type, corruption: type, recorded: dict[str, Any]) -> None:
@@ -118,6 +136,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """A field as JSON; what is more than a value says itself what it is."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -130,5 +151,5 @@ def _variant(public: type, adapter: type) -> type:
     )
 
 
-def _blank(public: type, is_vector: bool) -> Any:
-    return object.__new__(_variant(public, VectorAdapter if is_vector else EnvAdapter))
+def _blank(public: type, adapter: type) -> Any:
+    return object.__new__(_variant(public, adapter))

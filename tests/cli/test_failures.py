@@ -85,8 +85,9 @@ def test_cuda_that_is_not_there_is_bad_configuration(invoke, monkeypatch):
     assert_one_sentence(result, 3, "use --device cpu")
 
 
-def test_a_training_that_diverges_exits_4(invoke):
-    settings = ("agent.learning_rate=1e30", "agent.max_grad_norm=1e30")
+@pytest.mark.parametrize("rate", ["1e10", "1e30"])
+def test_a_training_that_diverges_exits_4(invoke, rate):
+    settings = (f"agent.learning_rate={rate}", "agent.max_grad_norm=1e30")
     result = invoke("run", "toy", "--set", settings[0], "--set", settings[1])
     assert_one_sentence(result, 4, "the policy has diverged")
 
@@ -98,7 +99,7 @@ def test_a_policy_with_nan_actions_exits_4(invoke):
         policy.get_parameter("action_net.bias").fill_(float("nan"))
     save_policy(policy, Path("nan"), {})
     result = invoke("run", "toy", "--set", "start=nan")
-    assert_one_sentence(result, 4, "its action_net.bias is NaN or infinite")
+    assert_one_sentence(result, 4, "its action_net.bias reached nan")
 
 
 def test_a_damaged_policy_file_exits_5_and_is_named(invoke):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import gymnasium as gym
@@ -75,6 +76,23 @@ def test_goal_in_the_picture_is_the_episodes():
         green = env.render()[0].astype(int)
         rows.append(np.argwhere(green[..., 1] > green[..., 0] + 60)[:, 0].min())
     assert rows[1] < rows[0] - 40  # the higher goal is higher in the picture
+    env.close()
+
+
+@needs_opengl
+@pytest.mark.usefixtures("headless")
+@pytest.mark.parametrize("robot", ["HalfCheetah", "Hopper", "Walker2d", "Ant"])
+def test_picture_follows_a_robot_of_gymnasium(robot):
+    env = gym.make(f"Batched{robot}-v5", render_mode="rgb_array").unwrapped
+    env.reset(seed=0)
+    simulation, shares = env.batch.simulation, []
+    for distance in (0.0, 8.0):
+        simulation.qpos[0, 0] = distance
+        picture: Any = env.render()
+        assert picture.shape == (480, 640, 3)
+        is_robot = picture[..., 0] > picture[..., 2].astype(int) + 40  # brown, no floor
+        shares.append(is_robot.mean())
+    assert min(shares) > 5e-3 and max(shares) < 1.3 * min(shares)
     env.close()
 
 

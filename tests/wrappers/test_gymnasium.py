@@ -10,9 +10,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from exported import WRAPPERS
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from kinds import FULLER, KINDS
+from kinds import FULLER, KINDS, STORED
 from walk_env import SEED, WalkEnv, WalkVectorEnv
 
 from suite.wrappers import ActionDelay, NoisyReward, RewardNoise
@@ -41,6 +42,10 @@ def test_the_exported_wrappers_are_found_and_tried_in_full():
     assert {"reward noise", "action delay", "sticky action"} <= set(KINDS)
     assert FULLER.keys() <= {kind.wrapper for kind in KINDS.values()}
     assert KINDS["reward noise"].corruption == NoisyReward(0.3, 0.2)
+    live = {kind.wrapper for kind in KINDS.values()}
+    stored = {wrapper for wrapper, _ in STORED.values()}
+    assert set(WRAPPERS.values()) == live | stored and not live & stored
+    assert len(stored) >= 17
 
 
 def rewards(env: Any) -> list[float]:

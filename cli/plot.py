@@ -1,0 +1,179 @@
+"""``plot``: the table, the numbers and the figures of a sweep's stored results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from suite_bench.errors import explained
+from suite_bench.options import json_option
+
+if TYPE_CHECKING:
+    from suite.jobs import Failed, Job
+    from suite.sweep_folder import SweepFolder
+
+
+@click.command()
+@click.argument("folder", metavar="SWEEP_FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where the figures go; into the sweep's folder if not given.",
+)
+@json_option
+def plot(folder: Path, to: Path | None, as_json: bool) -> None:
+    """Draw a sweep's figures again from its stored results, and print its table.
+
+    \b
+    Examples:
+      suite-bench plot runs/offline-corruption
+      suite-bench plot docs/results/offline-corruption --to docs/offline
+
+    Nothing is run and nothing that the files name is imported. What has not finished
+    is left out.
+    """
+    from suite.sweep_folder import SweepFolder
+
+    publish(SweepFolder(folder), as_json, [], to)
+
+
+def publish(
+    folder: SweepFolder,
+    as_json: bool,
+    failures: Sequence[Failed],
+    to: Path | None = None,
+) -> None:
+    """Write a sweep's numbers, draw its figures, print its table or JSON.
+
+    Args:
+        folder: Of the sweep.
+        as_json: Print JSON instead of the table.
+        failures: What to list below it.
+        to: Where the figures go, see ``plot``.
+    """
+    from suite.figures import draw
+    from suite.storage import write_json
+    from suite.sweep_results import summary
+
+    results = folder.results()
+    found = summary(results)
+    write_json(folder.path / "summary.json", found)
+    home = to or folder.path / "figures"
+    figures = [draw(figure, results, home) for figure in results.sweep.figures]
+    drawn = [str(path) for path in figures if path is not None]
+    failed = {title(each.job): explained(each.reason).message for each in failures}
+    if as_json:
+        told = {**found, "figures": drawn, "failures": failed}
+        click.echo(json.dumps(told, indent=2))
+        return
+    print_tables(found, results.sweep.written)
+    for name, reason in failed.items():
+        click.echo(f"failed: {name}: {reason}")
+    if drawn:
+        click.echo(f"figures: {home}")
+
+
+def title(job: Job) -> str:
+    """A job by its cell and its seed."""
+    return f"{job.path.name.rpartition('-')[0]} seed {job.seed}"
+
+
+def print_tables(found: dict[str, Any], written: Any) -> None:
+    """Print a summary: a row a cell, then all tasks together.
+
+    Args:
+        found: Of ``suite.sweep_results.summary``.
+        written: From a name to how a reader wants it.
+    """
+    digits = _digits([row["final"] for row in found["cells"]])
+    heading = f"{found['sweep']}: {written(found['metric'])}"
+    _print_table(
+        f"{heading}, {found['finished']} of {found['units']} finished",
+        ["cell", "seeds", "mean", "95 %", "last\n3", "drop", "95 %"],
+        [
+            [
+                row["cell"],
+                f"{len(row['seeds'])}/{len(row['seeds']) + len(row['missing'])}",
+                *_spread(row["final"], digits),
+                _spread(row["mean_of_last_3"], digits)[0],
+                *_spread(row["drop"], digits),
+            ]
+            for row in found["cells"]
+        ],
+    )
+    wins = {
+        (row["rival"], row["condition"]): _spread(row["probability"], 2)
+        for row in found["improvements"]
+    }
+    if found["aggregates"]:
+        _print_table(
+            "all tasks together",
+            ["rival", "condition", "seeds", "IQM", "95 %", "beats\nnext", "95 %"],
+            [
+                [
+                    f"{row['rival'] or ''}",
+                    row["condition"],
+                    str(row["seeds"]),
+                    *_spread(row["iqm"], digits),
+                    *wins.get((row["rival"], row["condition"]), ("", "")),
+                ]
+                for row in found["aggregates"]
+            ],
+        )
+    click.echo("\n".join(_footnotes(found)))
+
+
+def _print_table(heading: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file has no width; cells must not be cut there
+        console = Console(highlight=False, width=120)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        is_name = column in ("cell", "rival", "condition")
+        table.add_column(column, justify="left" if is_name else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(heading, markup=False)
+    console.print(table)
+
+
+def _footnotes(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "Mean: at the end of training, over seeds, with Student's t interval. IQM: the "
+        "middle half of\nall seeds and tasks, with a stratified bootstrap interval, "
+        "too narrow below five seeds."
+    ]
+    if found["baseline"]:
+        lines.append(
+            f"Drop: by how much it is below {found['baseline']}, paired by seed."
+        )
+    if found["improvements"]:
+        lines.append(
+            "Beats next: how probably a run does better than one of the next rival."
+        )
+    return lines
+
+
+def _digits(told: Sequence[dict[str, Any] | None]) -> int:
+    """Behind the point, so that a column has about three that mean something."""
+    largest = max((abs(each["value"]) for each in told if each is not None), default=0)
+    return 1 if largest >= 10 else 2 if largest >= 1 else 3
+
+
+def _spread(told: dict[str, Any] | None, digits: int) -> tuple[str, str]:
+    if told is None:
+        return "-", "-"
+    value, low, high = (
+        None if told[name] is None else f"{told[name]:.{digits}f}"
+        for name in ("value", "low", "high")
+    )
+    return value or "-", "-" if low is None else f"{low} to {high}"

@@ -1,0 +1,197 @@
+"""``sweep``: run a grid of benchmarks, then print its table and draw its figures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from suite_bench.errors import WrongUse, explained
+from suite_bench.options import (
+    command_line,
+    device_option,
+    dry_run_option,
+    fresh_option,
+    jobs_option,
+    json_option,
+    out_option,
+    scale_option,
+    threads_option,
+)
+from suite_bench.plot import publish, title
+from suite_bench.watch import watch
+
+if TYPE_CHECKING:
+    from suite.jobs import Failed, Job
+    from suite.sweep import Sweep, Unit
+    from suite.sweep_folder import SweepFolder
+
+
+@click.command()
+@click.argument("name", metavar="NAME|SWEEP.json")
+@click.option(
+    "--only",
+    default="",
+    metavar="AXIS=VALUE,...",
+    help="Part of it, such as algo=cql,env=hopper,k=0|30,seed=0.",
+)
+@scale_option
+@out_option
+@click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Take results that are there over instead of running them again, such as the "
+    "committed ones in docs/results.",
+)
+@device_option
+@jobs_option
+@threads_option
+@fresh_option
+@dry_run_option
+@json_option
+def sweep(
+    name: str,
+    only: str,
+    scale: str,
+    out: Path,
+    reuse: Path | None,
+    device: str,
+    jobs: int,
+    threads: int | None,
+    fresh: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run a grid of benchmarks, by name or from a saved sweep.json.
+
+    \b
+    Examples:
+      suite-bench sweep offline-corruption --scale smoke --jobs 2
+      suite-bench sweep offline-corruption --only algo=cql,env=hopper,k=30,seed=0
+      suite-bench sweep offline-corruption --jobs 2 --reuse docs/results
+
+    Every seed of every cell is a run of its own: finished ones are skipped, unfinished
+    ones go on after their last update, one that fails stops no other. So the same
+    command continues after an interruption, and several may share a folder. Progress
+    goes to stderr, the table to stdout, figures and numbers into the sweep's folder.
+    """
+    from suite.sweep_folder import SweepFolder
+
+    if fresh and reuse is not None:
+        raise WrongUse("--fresh runs everything again, --reuse nothing that is there")
+    grid = _grid(name, scale)
+    units = grid.units(only)
+    grid.check(units)
+    folder = SweepFolder.of(grid, out)
+    if dry_run:
+        _tell_plan(folder, units, fresh, as_json)
+        return
+    folder.store(grid)
+    remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, units, reuse)]
+    todo = [unit for unit in units if fresh or not folder.is_done(unit)]
+    if len(todo) < len(units):
+        finished = len(units) - len(todo)
+        remarks.append(f"{finished} of {len(units)} are finished (--fresh runs again)")
+    made = [folder.job(unit, device, command_line(), fresh) for unit in todo]
+    costs = [unit.cell.cost for unit in todo]
+    failures = _watched(folder, made, costs, remarks, jobs, threads)
+    publish(folder, as_json, failures)
+    if failures:
+        raise _first(failures, len(units))
+
+
+def _grid(name: str, scale: str) -> Sweep:
+    from suite import sweep
+    from suite.parts import ConfigError
+    from suite.process import prepare_process
+
+    if name.endswith(".json"):
+        try:
+            grid = sweep.Sweep.from_json(json.loads(Path(name).read_bytes()))
+        except (FileNotFoundError, IsADirectoryError):
+            raise WrongUse(f"there is no file {name}") from None
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as reason:
+            raise ConfigError(f"{name} is not JSON: {reason}") from None
+    else:
+        grid = sweep.get(name)
+    prepare_process()  # before anything imports torch
+    return grid.at_scale(scale)
+
+
+def _reused(
+    folder: SweepFolder, grid: Sweep, units: Sequence[Unit], source: Path | None
+) -> list[str]:
+    from suite.kept_results import reuse
+    from suite.sweep_folder import SweepFolder
+
+    if source is None:
+        return []
+    committed = SweepFolder.of(grid, source)
+    if not committed.path.is_dir():
+        return [f"there is nothing of {grid.name} in {source}"]
+    copied = reuse(folder, units, committed)
+    return [f"{len(copied)} taken over from {committed.path}"]
+
+
+def _watched(
+    folder: SweepFolder,
+    made: Sequence[Job],
+    costs: Sequence[float],
+    remarks: Sequence[str],
+    side_by_side: int,
+    threads: int | None,
+) -> list[Failed]:
+    from suite.parallel import executor, patiently
+    from suite_bench.sweep_display import SweepScreen
+
+    events = patiently(executor(side_by_side, made, threads), made)
+    screen = SweepScreen(made, costs)
+    return watch(events, screen, remarks, lambda: _way_on(made))
+
+
+def _way_on(made: Sequence[Job]) -> str:
+    """What is kept, and what to type."""
+    left = [job for job in made if job.folder.result(job.seed) is None]
+    begun = [job for job in left if job.folder.saved(job.seed) is not None]
+    words = [word for word in shlex.split(command_line()) if word != "--fresh"]
+    return (
+        f"{len(made) - len(left)} of {len(made)} are finished and {len(begun)} saved "
+        f"on the way; go on with: {shlex.join(words)}"
+    )
+
+
+def _first(failures: Sequence[Failed], of: int) -> click.ClickException:
+    reason = failures[0].reason
+    first = explained(reason)
+    failure = type(first)(
+        f"{len(failures)} of {of} failed, {title(failures[0].job)}: {first.message}"
+    )
+    failure.__cause__ = reason
+    return failure
+
+
+def _tell_plan(
+    folder: SweepFolder, units: Sequence[Unit], fresh: bool, as_json: bool
+) -> None:
+    states = {unit: "new" if fresh else folder.state(unit) for unit in units}
+    if as_json:
+        rows = [
+            {"cell": unit.cell.label, "seed": unit.seed, "state": state}
+            for unit, state in states.items()
+        ]
+        click.echo(json.dumps({"folder": str(folder.path), "units": rows}, indent=2))
+        return
+    todo = [unit for unit in units if states[unit] != "finished"]
+    click.echo(f"would run {len(todo)} of {len(units)} units, the dearest first")
+    click.echo(f"  into     {folder.path}")
+    for state in ("new", "begun", "finished"):
+        click.echo(f"  {state:8} {list(states.values()).count(state)}")
+    cells = dict.fromkeys(unit.cell.label for unit in todo)
+    told = textwrap.wrap(", ".join(cells) or "none", 77)
+    click.echo("\n".join([f"  cells    {told[0]}", *(f"{'':11}{x}" for x in told[1:])]))

@@ -1,0 +1,138 @@
+"""Datasets: one door for loading, corrupting, checking and storing them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite.collection import collect as collect
+from suite.dataset_files import is_file, read_file, write_npz
+from suite.minari_files import (
+    local_ids,
+    read_minari,
+    require_id,
+    write_minari,
+)
+from suite.parts import Part, build
+from suite.recording import recorded as recorded
+from suite.storage import IntegrityError
+from suite.transitions import Dataset as Dataset
+from suite.wrappers import LATER
+
+Change = Part | Callable[[Dataset], Dataset]
+
+
+def load_dataset(source: str | Path, corruptions: Sequence[Change] = ()) -> Dataset:
+    """A dataset by its name, corrupted if so desired.
+
+    Use it for whatever offline data there is: Minari's local datasets, ours among them
+    (``"suite/hopper-medium-v0"``), HDF5 files of D4RL, and npz or HDF5 files of your
+    own with the arrays ``observations, actions, rewards, terminals, timeouts`` and, if
+    you have them, ``next_observations``. Without the latter an episode that was cut off
+    loses its last transition, since nobody knows where that led.
+
+    Args:
+        source: A Minari id, or a path that ends in .npz, .hdf5 or .h5.
+        corruptions: What is done to it, the first one first; see ``corrupt``.
+
+    Raises:
+        ValueError: If there is no such dataset, or it cannot be one.
+        IntegrityError: If it is damaged; ours are compared with their hashes.
+    """
+    if is_file(source):
+        dataset = read_file(Path(source))
+    else:
+        dataset = read_minari(_known(str(source)))
+    recorded_hash = dataset.card.get("sha256")
+    if recorded_hash not in (None, dataset.sha256):
+        raise IntegrityError(
+            f"{source} is damaged: its arrays do not have the recorded hash"
+        )
+    return corrupt(dataset, corruptions)
+
+
+def _known(dataset_id: str) -> str:
+    ids = local_ids()
+    if require_id(dataset_id) in ids:
+        return dataset_id
+    near = difflib.get_close_matches(dataset_id, ids, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`data list` shows all"
+    raise ValueError(f"there is no local dataset {dataset_id!r}; {hint}")
+
+
+def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
+    """A dataset after some corruptions, all episodes at once.
+
+    Use it with what a specification or a command line says; in Python, wrapping is the
+    same: ``RewardNoise(DropBestEpisodes(dataset, percent=30), std=0.1)``.
+
+    Args:
+        dataset: Left as it is.
+        corruptions: Parts such as ``Part("suite.wrappers:RewardNoise", {"std": 0.1})``,
+            or functions of a dataset; the first one is done first.
+
+    Raises:
+        ValueError: If one of them does not fit.
+    """
+    for change in corruptions:
+        if isinstance(change, Part):
+            dataset = build(change, {}, env=dataset)
+        else:
+            dataset = change(dataset)
+    return dataset
+
+
+def build_dataset(part: Part, **available: Any) -> Dataset:
+    """What a specification calls its data, made.
+
+    Args:
+        part: Such as ``Part("suite.datasets:load_dataset", {"source": ...,
+            "corruptions": [Part("suite.wrappers:RewardNoise", {"std": 0.1})]})``.
+        **available: Injected by name, as ``suite.parts.build`` does.
+    """
+    return build(part, {**available, "env": LATER})
+
+
+def save_dataset(dataset: Dataset, target: str | Path) -> None:
+    """Store a dataset with its card and its hash; never over another one.
+
+    Args:
+        dataset: What to store.
+        target: A Minari id, or a path that ends in .npz.
+
+    Raises:
+        ValueError: If the id is none Minari takes, or something is there already.
+        OSError: If the disk refuses.
+    """
+    if not is_file(target):
+        write_minari(dataset, str(target))
+        return
+    path = Path(target)
+    if path.suffix != ".npz":
+        raise ValueError(f"arrays are written to .npz files, got {path}")
+    if path.exists():
+        raise ValueError(f"there is a file {path} already; delete it or choose another")
+    write_npz(dataset, path)
+
+
+def verify(source: str | Path) -> dict[str, Any]:
+    """Read all of a dataset and compare it with what was recorded of it.
+
+    Returns:
+        ``sha256``, ``transitions``, ``episodes``, and ``recorded``: whether there was
+        anything to compare with. Others' datasets have no hashes; of those it is known
+        only that they can be read and make sense.
+
+    Raises:
+        ValueError: If there is no such dataset, or it makes no sense.
+        IntegrityError: If it is damaged; says which file.
+    """
+    dataset = load_dataset(source)
+    return {
+        "sha256": dataset.sha256,
+        "transitions": len(dataset),
+        "episodes": dataset.num_episodes,
+        "recorded": "sha256" in dataset.card,
+    }

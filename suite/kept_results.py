@@ -1,0 +1,114 @@
+"""Results that are kept: small enough to be committed, and taken over by a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from suite.run_folder import RunBusy, RunFolder
+from suite.storage import IntegrityError, Table, read_json, read_table, write_json
+from suite.sweep import Unit
+from suite.sweep_folder import TABLES, SweepFolder
+
+KEPT_ROWS = 40  # of a table: enough for a curve
+KEPT_BYTES = 30_000  # of a seed at most
+
+
+def reuse(
+    folder: SweepFolder, units: Iterable[Unit], source: SweepFolder
+) -> list[Unit]:
+    """Copy finished units from another sweep folder, such as a committed one.
+
+    A unit counts if its specification is the same to the last value.
+
+    Returns:
+        The units that were copied; those that were there are left alone.
+
+    Raises:
+        IntegrityError: If a result is not what its folder says.
+    """
+    copied = []
+    for unit in units:
+        theirs, ours = source.cell(unit.cell), folder.cell(unit.cell)
+        if theirs.result(unit.seed) is None or folder.is_done(unit):
+            continue
+        _require_same(theirs, unit)
+        with contextlib.suppress(RunBusy), ours.locked(unit.seed):
+            _copy(theirs.seed(unit.seed), ours.seed(unit.seed))
+            copied.append(unit)
+    return copied
+
+
+def _require_same(theirs: RunFolder, unit: Unit) -> None:
+    told = (theirs.result(unit.seed) or {}).get("digest")
+    if not told == theirs.spec(unit.seed).digest == unit.cell.spec.digest:
+        raise IntegrityError(
+            f"{theirs.seed(unit.seed)} is not the result of its specification; remove "
+            "it, or leave out --reuse"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a finished seed whole or not at all."""
+    beside = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(source, beside)
+    shutil.rmtree(target, ignore_errors=True)  # what was begun of it
+    beside.rename(target)
+
+
+def thin(folder: SweepFolder, target: SweepFolder) -> dict[Unit, int]:
+    """Copy what a sweep's finished units need to be tabled, drawn and counted as done.
+
+    Use it to commit results: no weights, tables of at most ``KEPT_ROWS`` rows with six
+    significant digits.
+
+    Returns:
+        Bytes of each unit that is now there.
+
+    Raises:
+        ValueError: If a unit takes more than ``KEPT_BYTES``.
+    """
+    sweep = folder.sweep()
+    target.store(sweep)
+    sizes = {}
+    for unit in sweep.units():
+        if folder.is_done(unit):
+            home = target.cell(unit.cell).seed(unit.seed)
+            _thin_seed(folder.cell(unit.cell).seed(unit.seed), home)
+            sizes[unit] = sum(path.stat().st_size for path in home.iterdir())
+            if sizes[unit] > KEPT_BYTES:
+                raise ValueError(
+                    f"{home} takes {sizes[unit]:,} bytes, {KEPT_BYTES:,} are allowed; "
+                    "evaluate less often or log fewer columns"
+                )
+    return sizes
+
+
+def _thin_seed(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        if (source / name).exists():
+            table = Table(target / name)
+            for row in _thinned(read_table(source / name)):
+                table.append({name: _short(value) for name, value in row.items()})
+    spec = read_json(source / "spec.json")
+    (target / "spec.json").write_text(json.dumps(spec) + "\n")
+    shutil.copyfile(source / "timing.json", target / "timing.json")
+    write_json(target / "result.json", read_json(source / "result.json"))
+
+
+def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """At most ``KEPT_ROWS``, evenly, the first and the last among them."""
+    last, kept = len(rows) - 1, min(len(rows), KEPT_ROWS)
+    picked = [round(i * last / max(kept - 1, 1)) for i in range(kept)]
+    return [rows[i] for i in picked]
+
+
+def _short(value: float) -> Any:
+    return int(value) if value.is_integer() else float(f"{value:.6g}")

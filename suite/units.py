@@ -1,0 +1,54 @@
+"""Units of what evaluations count, for whoever prints or draws it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a number is shown.
+
+    Attributes:
+        name: Behind the number, or above a column of them.
+        factor: What it is multiplied by.
+        low: Smallest value there can be, before that, or None.
+        high: Largest one, or None.
+    """
+
+    name: str
+    factor: float = 1.0
+    low: float | None = None
+    high: float | None = None
+
+    def shown(self, value: float | None, digits: int = 1) -> str:
+        """A number without its unit; a dash for None."""
+        return "-" if value is None else f"{self.factor * value:.{digits}f}"
+
+    def written(self, value: float, digits: int = 1) -> str:
+        """A number with its unit."""
+        joint = "" if self.name == "%" else " "
+        return f"{self.shown(value, digits)}{joint}{self.name}".rstrip()
+
+    def within(self, value: float) -> float:
+        """A bound of an interval, itself bounded by what there can be."""
+        above = value if self.low is None else max(value, self.low)
+        return above if self.high is None else min(above, self.high)
+
+
+SHARE = Unit("%", 100.0, 0.0, 1.0)
+# D4RL's convention: 0 is what random actions return, 100 an expert.
+POINTS = Unit("points")
+RETURN = Unit("return")
+
+UNITS = {
+    "normalized_return": POINTS,
+    "normalized_return_local": POINTS,
+    "return_mean": RETURN,
+    "return_std": RETURN,
+}
+
+
+def unit(metric: str) -> Unit:
+    """The unit of a metric; one that nothing is said of is a share in [0, 1]."""
+    return UNITS.get(metric, SHARE)

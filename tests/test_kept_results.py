@@ -1,0 +1,162 @@
+"""Results that are thinned can be committed, tabled, drawn and taken over."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dials import DIALS
+from matplotlib.image import imread
+from test_resume import contents
+
+from suite import kept_results
+from suite.figures import Bars, Curves, draw
+from suite.kept_results import reuse, thin
+from suite.parallel import Here
+from suite.storage import IntegrityError, read_json, read_table, write_json
+from suite.sweep import Sweep
+from suite.sweep_folder import SweepFolder
+from suite.sweep_results import summary
+
+ONLY = "algo=cql,env=hopper,k=0|30,seed=0|1"
+SMALL = DIALS.at_scale("smoke")
+
+
+def ran(sweep: Sweep, out: Path, only: str = ONLY) -> SweepFolder:
+    folder = SweepFolder.of(sweep, out)
+    folder.store(sweep)
+    jobs = [folder.job(unit, "cpu", "by hand") for unit in sweep.units(only)]
+    list(Here(1).run(jobs))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+    return ran(SMALL, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def committed(whole: SweepFolder, tmp_path: Path) -> SweepFolder:
+    target = SweepFolder(tmp_path / "docs" / SMALL.name)
+    thin(whole, target)
+    return target
+
+
+def test_a_thinned_seed_is_small_and_has_no_weights(whole, tmp_path):
+    target = SweepFolder(tmp_path / "x")
+    sizes = thin(whole, target)
+    assert [(unit.cell.label, unit.seed) for unit in sizes] == [
+        *(("cql-hopper-k0", 0), ("cql-hopper-k30", 0)),
+        *(("cql-hopper-k0", 1), ("cql-hopper-k30", 1)),
+    ]
+    for unit, size in sizes.items():
+        home = target.cell(unit.cell).seed(unit.seed)
+        assert {path.name for path in home.iterdir()} == {
+            *("spec.json", "result.json", "timing.json", "eval.csv", "metrics.csv")
+        }
+        assert size == sum(path.stat().st_size for path in home.iterdir()) < 5000
+
+
+def test_tables_and_figures_of_thinned_results_are_the_same(whole, committed, tmp_path):
+    ours, theirs = committed.results(), whole.results()
+    assert summary(ours) == summary(theirs)
+    for figure in (Curves("a", "critic_loss_variance", is_log=True), Bars("b")):
+        one = draw(figure, ours, tmp_path / "one")
+        other = draw(figure, theirs, tmp_path / "other")
+        assert one and other
+        # Six digits may move the shade of a pixel at an edge.
+        assert np.abs(imread(one) - imread(other)).max() < 0.02
+
+
+def test_figures_need_nothing_that_the_specifications_name(committed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dials", None)  # as if it were not installed
+    with pytest.raises(ImportError):
+        import dials  # noqa: F401
+    results = committed.results()
+    assert summary(results)["finished"] == 4
+    assert draw(Bars("final"), results, committed.path)
+
+
+def test_many_rows_are_thinned_evenly_to_both_ends(tmp_path: Path):
+    long = replace(DIALS.cells[0].spec, total_timesteps=100_000)
+    cell = replace(DIALS.cells[0], spec=long)
+    grid = Sweep("long", "", (cell,))
+    target = SweepFolder(tmp_path / "kept" / "long")
+    sizes = thin(ran(grid, tmp_path, only="seed=0"), target)
+    rows = read_table(target.cell(cell).seed(0) / "metrics.csv")
+    steps = [row["timesteps"] for row in rows]
+    assert len(steps) == kept_results.KEPT_ROWS
+    assert (steps[0], steps[-1]) == (1000, 100_000)
+    assert {b - a for a, b in itertools.pairwise(steps)} == {2000, 3000}
+    assert max(sizes.values()) < 10_000
+
+
+def test_what_stays_too_large_is_refused(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_results, "KEPT_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"takes .* bytes, 1,000 are allowed; eval"):
+        thin(whole, SweepFolder(tmp_path / "x"))
+
+
+# ------------------------------------------------------------------------------- reuse
+def test_committed_units_count_as_done(committed, tmp_path):
+    folder = SweepFolder.of(SMALL, tmp_path / "runs")
+    units = SMALL.units("algo=cql,env=hopper")
+    copied = reuse(folder, units, committed)
+    assert len(copied) == 4
+    assert [unit for unit in units if not folder.is_done(unit)] == [
+        unit for unit in units if unit.seed == 2 or unit.cell.label.endswith("k60")
+    ]
+    for unit in copied:
+        ours, theirs = (
+            each.cell(unit.cell).seed(unit.seed) for each in (folder, committed)
+        )
+        assert contents(ours) == contents(theirs)
+    assert reuse(folder, units, committed) == []
+
+
+def test_a_unit_that_is_there_is_left_alone_and_a_begun_one_replaced(
+    committed, tmp_path
+):
+    folder = ran(SMALL, tmp_path / "runs", "algo=cql,env=hopper,k=0,seed=0")
+    done, begun = SMALL.units("algo=cql,env=hopper,k=0,seed=0|1")
+    before = contents(folder.cell(done.cell).seed(0))
+    (folder.cell(begun.cell).seed(1) / "checkpoints" / "1").mkdir(parents=True)
+    copied = reuse(folder, [done, begun], committed)
+    assert copied == [begun]
+    assert contents(folder.cell(done.cell).seed(0)) == before
+    assert not (folder.cell(begun.cell).seed(1) / "checkpoints").exists()
+
+
+def test_another_specification_is_not_reused(committed, tmp_path):
+    folder = SweepFolder.of(DIALS, tmp_path / "runs")
+    assert reuse(folder, DIALS.units(ONLY), committed) == []
+
+
+def test_a_result_that_is_not_of_its_folder_is_refused(committed, tmp_path):
+    unit = SMALL.units(ONLY)[0]
+    home = committed.cell(unit.cell).seed(unit.seed)
+    spec = read_json(home / "spec.json")
+    spec["total_timesteps"] = 1
+    (home / "spec.json").write_text(json.dumps(spec))
+    folder = SweepFolder.of(SMALL, tmp_path / "runs")
+    with pytest.raises(IntegrityError, match="is not the result of its specification"):
+        reuse(folder, [unit], committed)
+    assert not folder.is_done(unit)
+    shutil.rmtree(home)
+    home.mkdir()
+    write_json(home / "result.json", {"schema": 1})
+    with pytest.raises(IntegrityError, match="is not a result of schema"):
+        reuse(folder, [unit], committed)
+
+
+def test_a_unit_that_another_process_runs_is_left_to_it(committed, tmp_path):
+    folder = SweepFolder.of(SMALL, tmp_path / "runs")
+    one, *others = SMALL.units(ONLY)
+    with folder.cell(one.cell).locked(one.seed):
+        assert reuse(folder, [one, *others], committed) == others
