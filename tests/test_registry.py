@@ -156,6 +156,7 @@ def assert_spec_survives_json(env: Any) -> None:
 def test_the_sweep_finds_something():
     assert "PickCube-v0" in IDS and len(LIVE) >= 11 and len(AGENTS) >= 5
     assert {"GAE", "MonteCarlo", "ReRollout"} <= set(ESTIMATORS)
+    assert len(WRAPPERS) - len(LIVE) >= 17
     for names in (LIVE, list(WRAPPERS)):
         pairs = covering_pairs(names)
         assert {a for a, _ in pairs} == {b for _, b in pairs} == set(names)

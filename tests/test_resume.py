@@ -418,19 +418,32 @@ if point == "collection":
     hook(collection, "_ends")
 elif point == "update":
     hook(torch.nn.utils, "clip_grad_norm_")
+elif point == "gradient":
+    from suite.agents.offline_learner import OfflineLearner
+    hook(OfflineLearner, "update")
 else:
     storage._write_synced = half_a_write
 folder = RunFolder(out)
 for _ in run_seed(spec, folder, 0, device="cpu", threads=1):
     pass
 """
-# The calls are of the second iteration: 8 (10) steps and 4 minibatches make one.
-POINTS = {"collection": {"toy": 12, "smoke": 15}, "update": {"toy": 6, "smoke": 6}}
+# The calls are of the second iteration: 8 (10) steps and 4 minibatches make one, or 4
+# updates on data.
+POINTS = {
+    "collection": {"toy": 12, "smoke": 15},
+    "update": {"toy": 6, "smoke": 6},
+    "gradient": {"toy": 6},
+}
+ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
+KILLS = [
+    *((name, point) for name in ONLINE for point in ("collection", "update")),
+    *((name, "gradient") for name in OFFLINE),
+    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE)),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["collection", "update", "checkpoint"])
-@pytest.mark.parametrize("name", ["ppo", "awr", "rerollout", "smoke"])
+@pytest.mark.parametrize(("name", "point"), KILLS)
 def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
     spec = {**RESUMABLE, "smoke": SMOKE}[name]
     folder = RunFolder.of(spec, tmp_path)
