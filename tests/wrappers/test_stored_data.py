@@ -11,10 +11,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from exported import Outwards
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
-from kinds import KINDS, STORED, Outwards
+from kinds import KINDS, STORED
 from stored import dataset, numbered
 from walk_env import WalkEnv, WalkVectorEnv
 
