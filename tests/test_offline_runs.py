@@ -47,7 +47,7 @@ def test_data_is_part_of_a_specification_and_of_its_digest():
     assert TOY_IQL.steps == "gradient updates" and TOY.steps == "environment steps"
     other = TOY_IQL.with_settings({"data.corruptions.0.std": 0.2})
     assert other.digest != TOY_IQL.digest
-    assert other.settings["data.corruptions"][0]["kwargs"] == {"std": 0.2}
+    assert other.settings["data.corruptions.0.std"] == 0.2
     assert TOY_IQL.with_settings({"data.steps": 200}).digest != TOY_IQL.digest
     TOY_IQL.check()
 
