@@ -100,13 +100,20 @@ class Corruption(ABC):
         """
 
 
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+
+
 def require_not_negative(name: str, value: float) -> float:
     """A finite float of 0 or more.
 
     Raises:
         ValueError: Naming the argument.
     """
-    number = float(value)
+    number = _number(name, value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
     return number
@@ -130,7 +137,7 @@ def require_finite(name: str, value: float) -> float:
     Raises:
         ValueError: Naming the argument.
     """
-    number = float(value)
+    number = _number(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return number
@@ -142,7 +149,8 @@ def require_steps(name: str, value: int) -> int:
     Raises:
         ValueError: Naming the argument.
     """
-    if isinstance(value, bool) or int(value) != value or value < 0:
+    is_whole = not isinstance(value, bool) and _number(name, value) % 1 == 0
+    if not is_whole or value < 0:
         raise ValueError(f"{name} must be a whole number of 0 or more, got {value!r}")
     return int(value)
 
