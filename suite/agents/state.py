@@ -25,8 +25,8 @@ def copy_critic(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     critic = {n: t for n, t in source.state_dict().items() if is_critic(n)}
     if not critic or any(tensor.isnan().any() for tensor in critic.values()):
         raise ValueError(
-            "the policy has no critic or was saved without its critic; pretrain one, such as by "
-            "suite-bench run pickcube-critic"
+            "the policy has no critic or was saved without its critic; pretrain one, "
+            "such as by suite-bench run pickcube-critic"
         )
     for name, tensor in critic.items():
         if name not in own or own[name].shape != tensor.shape:
