@@ -12,6 +12,7 @@ from suite.dataset_files import is_file, read_file, write_npz
 from suite.minari_files import (
     local_ids,
     read_minari,
+    require_free,
     require_id,
     write_minari,
 )
@@ -106,15 +107,27 @@ def save_dataset(dataset: Dataset, target: str | Path) -> None:
         ValueError: If the id is none Minari takes, or something is there already.
         OSError: If the disk refuses.
     """
-    if not is_file(target):
+    require_new(target)
+    if is_file(target):
+        write_npz(dataset, Path(target))
+    else:
         write_minari(dataset, str(target))
+
+
+def require_new(target: str | Path) -> None:
+    """Refuse a place where no dataset can be stored, before one is made.
+
+    Raises:
+        ValueError: If the id is none Minari takes, or something is there already.
+    """
+    if not is_file(target):
+        require_free(str(target))
         return
     path = Path(target)
     if path.suffix != ".npz":
         raise ValueError(f"arrays are written to .npz files, got {path}")
     if path.exists():
         raise ValueError(f"there is a file {path} already; delete it or choose another")
-    write_npz(dataset, path)
 
 
 def verify(source: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +137,13 @@ class Dataset:
         return self._boxes[kind]
 
     # ---------------------------------------------------------------- derived ones
+    @staticmethod
+    def concatenated(parts: Sequence[Dataset], card: Mapping[str, Any]) -> Dataset:
+        """Several datasets as one, their episodes numbered anew."""
+        arrays = {n: np.concatenate([getattr(p, n) for p in parts]) for n in LAYOUT}
+        arrays["episode_ids"] = np.arange(len(arrays["lengths"]))
+        return Dataset(**arrays, card=card)
+
     def episode(self, index: int) -> Dataset:
         """The index-th episode alone; its arrays are views."""
         first, after = self.offsets[index : index + 2]

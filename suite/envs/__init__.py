@@ -34,3 +34,18 @@ gym.register(
     vector_entry_point="suite.envs.locomotion_env:LocomotionVectorEnv",
     kwargs={"robot": "Ant"},
 )
+gym.register(
+    id="CS285-Obstacles-v0",
+    entry_point="suite.envs.obstacles:ObstaclesEnv",
+    vector_entry_point="suite.envs.obstacles:ObstaclesVectorEnv",
+)
+gym.register(
+    id="CS285-Reacher-v0",
+    entry_point="suite.envs.reacher:ReacherEnv",
+    vector_entry_point="suite.envs.reacher:ReacherVectorEnv",
+)
+gym.register(
+    id="CS285-Cheetah-v0",
+    entry_point="suite.envs.cheetah:CheetahEnv",
+    vector_entry_point="suite.envs.cheetah:CheetahVectorEnv",
+)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.envs.task import Task
-from suite.worldmodels.dynamics import ROW_BLOCK, never, padded
+from suite.envs.task import Task, never
+from suite.worldmodels.dynamics import ROW_BLOCK, padded
 from suite.worldmodels.ensemble import Ensemble, Output
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.normaliser import Folded, Normaliser
@@ -104,13 +104,15 @@ class LearnedDynamics(nn.Module):
 
         Use it for the environments of this suite. The network sees the observation,
         which leaves out what a task does not depend on, such as how far a robot has
-        run, and predicts the change of the whole state.
+        run, and predicts the change of the whole state. Where the observation is the
+        state, no function stands for it.
 
         Args:
             ensemble: Its inputs are observation and action, its outputs the state's.
             task: Whose reward, termination, success and observation.
         """
-        return cls(ensemble, **task_functions(task), needs_state=True)
+        functions = task_functions(task, ensemble.outputs)
+        return cls(ensemble, **functions, needs_state=True)
 
     def _features_size(self) -> int:
         features = self.functions["features"]
@@ -312,14 +314,21 @@ class LearnedDynamics(nn.Module):
         return twin.to(self.is_elite.device)
 
 
-def task_functions(task: Task) -> dict[str, Callable[..., Any]]:
-    """The functions of a task under the names of ``LearnedDynamics``."""
+def task_functions(task: Task, state_size: int) -> dict[str, Any]:
+    """The functions of a task of so large a state, named as in ``LearnedDynamics``."""
+    # Large, so that an observation that is clipped shows.
+    probe = 100 * torch.randn(
+        64, state_size, generator=torch.Generator().manual_seed(0)
+    )
+    observed = task.observe(probe)
+    is_state = observed.shape == probe.shape and torch.equal(observed.to(probe), probe)
+    observe = None if is_state else task.observe
     return {
         "reward": task.reward,
         "terminated": task.terminated,
         "success": task.success,
-        "features": task.observe,
-        "observe": task.observe,
+        "features": observe,
+        "observe": observe,
     }
 
 

@@ -55,7 +55,6 @@ class ModelVectorEnv(BatchEnv):
         TypeError: If the model is none.
     """
 
-    metadata: dict[str, Any] = {**BatchEnv.metadata, "render_modes": []}
     simulation: ModelSimulation
 
     def __init__(
@@ -70,13 +69,6 @@ class ModelVectorEnv(BatchEnv):
         require_positive("num_envs", num_envs)
         limit = time_limit(env) if max_episode_steps is None else max_episode_steps
         require_positive("max_episode_steps", limit)
-        self._kwargs = {
-            "env": env,
-            "model": model,
-            "num_envs": num_envs,
-            "autoreset_mode": autoreset_mode,
-            "max_episode_steps": max_episode_steps,
-        }
         actions = _box("action", env.action_space)
         _box("observation", env.observation_space)
         simulation = ModelSimulation(live_model(model), env, num_envs)
@@ -117,10 +109,6 @@ class ModelVectorEnv(BatchEnv):
         if reseed is not None:
             self.simulation.reseed(row_indices(ids, self.num_envs), reseed)
         return obs
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
 
 class ModelEnv(gym.Wrapper, RecordConstructorArgs):

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from suite.checkpoints import pack, unpack
-from suite.envs.task import Task
+from suite.envs.task import Task, never
 from suite.storage import IntegrityError, read_directory, write_directory
-from suite.worldmodels.dynamics import never
 from suite.worldmodels.ensemble import ACTIVATIONS, Ensemble, GaussianEnsemble
 from suite.worldmodels.learned import LearnedDynamics, task_functions
 from suite.worldmodels.normaliser import Folded
@@ -76,6 +75,7 @@ def load_dynamics(
     tree = unpack(read_directory(folder), Path(folder))
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
         raise IntegrityError(f"{folder} holds no dynamics of this version")
+    ensemble = _ensemble(tree, folder)
     functions = {
         "reward": reward,
         "terminated": terminated,
@@ -84,7 +84,7 @@ def load_dynamics(
         "observe": observe,
     }
     if task is not None:
-        functions = task_functions(task)
+        functions = task_functions(task, ensemble.outputs)
     learned = [name for name in ("reward", "terminated") if functions[name] is None]
     if learned != tree["learned"]:
         raise ValueError(
@@ -93,7 +93,6 @@ def load_dynamics(
             f"{learned or 'neither'}"
         )
     needs_state = bool(tree["needs_state"])
-    ensemble = _ensemble(tree, folder)
     dynamics = LearnedDynamics(ensemble, **functions, needs_state=needs_state)
     load_weights(dynamics, tree["weights"], str(folder))
     return dynamics.to(device)

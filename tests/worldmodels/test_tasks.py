@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 import suite  # noqa: F401  (registers the ids)
 from suite.envs.locomotion import HalfCheetah, Hopper
 from suite.parts import Part
-from suite.worldmodels.ensemble import GaussianEnsemble
+from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_env import ModelEnv
@@ -78,6 +79,19 @@ def test_numpy_and_torch_rewards_agree_with_the_environments(env_id, task):
     np.testing.assert_allclose(
         model.observe(found.next_z), task.observe(after), rtol=1e-5, atol=1e-5
     )
+
+
+def test_an_observation_that_is_the_state_is_left_out():
+    same = replace(Hopper(), observation_space=HalfCheetah().observation_space)
+    object.__setattr__(same, "observe", lambda state: state.double())
+    functions = LearnedDynamics.of_task(Ensemble(1, 15, 12), same).functions
+    assert functions["observe"] is functions["features"] is None
+    other = LearnedDynamics.of_task(Ensemble(1, 14, 12), Hopper()).functions
+    assert other["observe"] is not None
+    # Hopper's clips velocities: equal for small states alone.
+    object.__setattr__(same, "observe", lambda state: state.clip(-10, 10))
+    functions = LearnedDynamics.of_task(Ensemble(1, 15, 12), same).functions
+    assert functions["observe"] is not None
 
 
 def test_an_environment_of_a_named_state_starts_in_it_and_is_data(tmp_path):

@@ -1,0 +1,20 @@
+"""Lengths of vectors, in NumPy or torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suite.arrays import namespace
+
+
+def norm(vector: Any) -> Any:
+    """Euclidean norm over the last axis.
+
+    Summed component by component: a library's reduction may add in another order for
+    another number of rows, and a row must not depend on how many others there are.
+    """
+    squares = vector * vector
+    total = squares[..., 0]
+    for i in range(1, vector.shape[-1]):
+        total = total + squares[..., i]
+    return namespace(vector).sqrt(total)

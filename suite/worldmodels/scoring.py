@@ -1,0 +1,318 @@
+"""How good action sequences are by an ensemble, as fast as the products allow.
+
+Every member rolls out every sequence on a trajectory of its own, without noise (CS285's
+planner; TS-infinity of a deterministic ensemble), and the sum of rewards is averaged
+over the members. Against a straightforward loop over steps this
+
+- takes weights that contain the normalisation, so that a step is nothing but products
+  and activations;
+- pads hidden layers to whole cache lines, with one unit that is constant and whose
+  outgoing weights are the next layer's biases, so that no bias is added;
+- sends state and action through one product. (To multiply the actions of all steps in
+  advance costs more than it saves: measured 8 ms against 1 ms for 15 steps, 3 members
+  and 1000 candidates, since writing and adding the partial sums is what takes time.)
+- works on blocks of candidates whose activations stay in the processor's cache;
+- asks for the rewards of all steps of a block at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CACHE_LINE = 16  # float32 numbers
+BLOCK = 128  # candidates: 3 members' activations of 256 units are 400 kB
+LARGE_BLOCK = 1024  # where products are faster than memory: bfloat16, and GPUs
+
+Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
+Terminated = Callable[[Tensor], Tensor]
+
+
+class _Activation(NamedTuple):
+    """An activation, and a number that it keeps constant in every dtype."""
+
+    apply: Callable[[Tensor], Any]  # in place
+    plain: Callable[[Tensor], Tensor]
+    constant: float  # what goes into the constant unit
+
+
+ACTIVATIONS = {
+    "tanh": _Activation(torch.tanh_, torch.tanh, 20.0),  # comes out as exactly 1
+    "silu": _Activation(
+        lambda x: functional.silu(x, inplace=True), functional.silu, 1.0
+    ),
+}
+
+
+def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
+    """Whether products in bfloat16 are faster than in float32 there."""
+    if torch.device(device).type != "cpu":
+        return True
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
+class EnsembleScore:
+    """Scores of action sequences by stacked deterministic networks.
+
+    Use it as a planner's score wherever model and reward allow it:
+
+        score = EnsembleScore.of(dynamics.frozen(), horizon=15)
+        plan = planner.plan(score.at(states), actions, memory, generator=generator)
+
+    A network takes the state and the action and returns the change of the state, all in
+    the units of the environment: ``s' = s + f(s, a)``. Normalisation is in the weights
+    already. It keeps its own copy of them: make a new one after each fit.
+
+    Args:
+        weights: One (E, in, out) a layer.
+        biases: One (E, out) or (E, 1, out) a layer.
+        horizon: Steps of a sequence.
+        reward: ``reward(state, action, next_state)`` of (..., S), (..., A), (..., S).
+        terminated: ``terminated(state)`` of (..., S); nothing is paid after it. None
+            knows no end, as in CS285.
+        activation: ``"tanh"``, or ``"silu"``.
+        hidden_dtype: Of the layers between the first and the last: ``torch.bfloat16``
+            is faster where the processor multiplies it natively, and rounds to three
+            digits. None keeps the weights' own.
+        block: Candidates that are rolled out at once; None chooses.
+
+    Raises:
+        ValueError: For a horizon below 1, an unknown activation, layers that do not
+            follow each other, or bfloat16 where it is slow.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        *,
+        horizon: int,
+        reward: Reward,
+        terminated: Terminated | None = None,
+        activation: str = "tanh",
+        hidden_dtype: torch.dtype | None = None,
+        block: int | None = None,
+    ):
+        _require_layers(weights, biases, activation)
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        self.members, inputs, _ = weights[0].shape
+        self.state_size = weights[-1].shape[2]
+        self.action_size = inputs - self.state_size
+        self.horizon, self.reward, self.terminated = horizon, reward, terminated
+        self.device = weights[0].device
+        types = [weight.dtype for weight in weights]
+        if hidden_dtype is not None:
+            types[1:-1] = [hidden_dtype] * len(types[1:-1])
+        _require_fast(types, self.device)
+        is_light = torch.bfloat16 in types or self.device.type != "cpu"
+        self.block = block or (LARGE_BLOCK if is_light else BLOCK)
+        self._activate = ACTIVATIONS[activation].apply
+        self._layers = _with_constant_units(weights, biases, types, activation)
+        self._buffers: dict[int, _Buffers] = {}
+
+    @classmethod
+    def of(cls, dynamics: Any, *, horizon: int, **options: Any) -> Self:
+        """The score by a frozen ``LearnedDynamics``, with its task's reward.
+
+        Args:
+            dynamics: ``LearnedDynamics(...).frozen()``; of a Gaussian ensemble the
+                means are taken. A ``hidden_dtype`` it was frozen with is kept.
+            horizon: Steps of a sequence.
+            **options: As of the constructor.
+
+        Raises:
+            ValueError: If the model learns its reward or termination, sees features
+                instead of the state, or is not frozen.
+        """
+        ensemble, functions = dynamics.ensemble, dynamics.functions
+        if type(dynamics.input_scale).__name__ != "Folded":
+            raise ValueError(
+                "the model must be frozen first; give EnsembleScore.of(model.frozen())"
+            )
+        is_given = None not in (functions["reward"], functions["terminated"])
+        if not is_given or functions["features"] is not None:
+            raise ValueError(
+                "EnsembleScore needs a model with a given reward and termination that "
+                "sees the plain state; plan by imagination with this one"
+            )
+        means = slice(0, dynamics.state_size)
+        weights, biases = list(ensemble.weights), list(ensemble.biases)
+        weights[-1], biases[-1] = weights[-1][..., means], biases[-1][..., means]
+        options = {"terminated": functions["terminated"], **options}
+        return cls(
+            weights,
+            biases,
+            horizon=horizon,
+            reward=functions["reward"],
+            activation=ensemble.activation,
+            **options,
+        )
+
+    def at(self, states: Tensor) -> Callable[[Tensor], Tensor]:
+        """The score of sequences that begin in states (B, S), for a planner."""
+        return lambda actions: self(states, actions)
+
+    @torch.inference_mode()
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Mean over the members of the summed rewards.
+
+        Args:
+            states: (B, S), where each environment is.
+            actions: (B, K, H, A).
+
+        Returns:
+            (B, K).
+
+        Raises:
+            ValueError: If a shape is another.
+        """
+        self._require_shapes(states, actions)
+        batch, count = actions.shape[:2]
+        states, actions = states.to(self.device), actions.to(self.device)
+        rows = actions.flatten(0, 1).permute(1, 0, 2)  # (H, B * K, A)
+        environment = torch.arange(batch, device=self.device).repeat_interleave(count)
+        scores = torch.empty(batch * count, device=self.device)
+        for first in range(0, batch * count, self.block):
+            block = slice(first, min(first + self.block, batch * count))
+            scores[block] = self._returns(states[environment[block]], rows[:, block])
+        return scores.view(batch, count)
+
+    def _returns(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Returns (R,) of sequences (H, R, A) from states (R, S)."""
+        size, buffers = self.state_size, self._buffers_of(len(states))
+        trajectory = buffers.trajectory
+        trajectory[0, :, :, :size] = states
+        trajectory[:-1, :, :, size : size + self.action_size] = actions[:, None]
+        for step in range(self.horizon):
+            x = trajectory[step]
+            for weight, hidden in zip(self._layers[:-1], buffers.hidden, strict=True):
+                if x.dtype != weight.dtype:
+                    x = x.to(weight.dtype)
+                x = torch.bmm(x, weight, out=hidden)
+                self._activate(x)
+            following = trajectory[step + 1, :, :, :size]
+            following.copy_(trajectory[step, :, :, :size])
+            following.baddbmm_(x.to(self._layers[-1].dtype), self._layers[-1])
+        visited, did = trajectory[..., :size], trajectory[:-1, :, :, size:-1]
+        return self._paid(visited, did).sum(dim=0).mean(dim=0)
+
+    def _paid(self, visited: Tensor, actions: Tensor) -> Tensor:
+        """Rewards (H, E, R) along states (H + 1, E, R, S), none after an end."""
+        rewards = self.reward(visited[:-1], actions, visited[1:])
+        rewards = rewards.expand(actions.shape[:-1])
+        if self.terminated is None:
+            return rewards
+        ended = self.terminated(visited[1:-1])
+        was_over = torch.zeros_like(rewards, dtype=torch.bool)
+        was_over[1:] = ended.cumsum(dim=0) > 0
+        # Not a product with 0: what a model says after the end may be infinite.
+        return rewards.masked_fill(was_over, 0.0)
+
+    def _buffers_of(self, rows: int) -> _Buffers:
+        if rows not in self._buffers:
+            inputs, first = self._layers[0].shape[1], self._layers[0]
+            shape = (self.horizon + 1, self.members, rows, inputs)
+            trajectory = torch.zeros(shape, dtype=first.dtype, device=self.device)
+            trajectory[..., -1] = 1.0  # what the first layer's biases are multiplied by
+            hidden = [
+                torch.empty(
+                    self.members, rows, w.shape[2], dtype=w.dtype, device=self.device
+                )
+                for w in self._layers[:-1]
+            ]
+            self._buffers[rows] = _Buffers(trajectory, hidden)
+        return self._buffers[rows]
+
+    def _require_shapes(self, states: Tensor, actions: Tensor) -> None:
+        batch = actions.shape[0]
+        fits = actions.dim() == 4 and states.shape == (batch, self.state_size)
+        if not fits or actions.shape[2:] != (self.horizon, self.action_size):
+            raise ValueError(
+                f"the model scores states (B, {self.state_size}) and actions (B, K, "
+                f"{self.horizon}, {self.action_size}), got {tuple(states.shape)} and "
+                f"{tuple(actions.shape)}"
+            )
+
+
+class _Buffers(NamedTuple):
+    """Memory of one block size, used again and again."""
+
+    trajectory: Tensor  # (H + 1, E, R, S + A + 1): state, action, 1
+    hidden: list[Tensor]  # each (E, R, units)
+
+
+def _with_constant_units(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    types: Sequence[torch.dtype],
+    activation: str,
+) -> list[Tensor]:
+    """Layers without biases: each but the last has a unit that never changes.
+
+    The input's last column is 1. The constant unit is the first of the padding.
+    """
+    sizes = [_padded(weight.shape[2]) for weight in weights[:-1]]
+    sizes.append(weights[-1].shape[2])
+    layers, inputs, constant = [], weights[0].shape[1] + 1, 1.0
+    for layer, (weight, bias, size) in enumerate(
+        zip(weights, biases, sizes, strict=True)
+    ):
+        members, used, units = weight.shape
+        padded = weight.new_zeros(members, inputs, size, dtype=torch.float64)
+        padded[:, :used, :units] = weight
+        padded[:, used, :units] = bias.reshape(members, units) / constant
+        if layer < len(weights) - 1:
+            goes_in = ACTIVATIONS[activation].constant
+            padded[:, used, units] = goes_in / constant
+            constant = _comes_out(activation, goes_in, types[layer])
+        layers.append(padded.to(types[layer]))
+        inputs = size
+    return layers
+
+
+def _padded(units: int) -> int:
+    """The next multiple of a cache line that leaves room for a constant unit."""
+    return (units // CACHE_LINE + 1) * CACHE_LINE
+
+
+def _comes_out(activation: str, goes_in: float, dtype: torch.dtype) -> float:
+    return float(ACTIVATIONS[activation].plain(torch.tensor([goes_in], dtype=dtype)))
+
+
+def _require_layers(
+    weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}"
+        )
+    shapes = [tuple(weight.shape) for weight in weights]
+    follow = all(a[0] == b[0] and a[2] == b[1] for a, b in pairwise(shapes))
+    widths = [bias.reshape(len(bias), -1).shape[1] for bias in biases]
+    if not follow or widths != [shape[2] for shape in shapes]:
+        raise ValueError(
+            f"layers must be (E, in, out) and follow each other, got {shapes} with "
+            f"biases of {widths}"
+        )
+    if shapes[0][1] <= shapes[-1][2]:
+        raise ValueError(
+            f"a network from {shapes[0][1]} to {shapes[-1][2]} numbers leaves none for "
+            "an action: inputs are state and action, outputs the change of the state"
+        )
+
+
+def _require_fast(types: Sequence[torch.dtype], device: torch.device) -> None:
+    if torch.bfloat16 in types and not has_fast_bfloat16(device):
+        raise ValueError(
+            "bfloat16 layers need a processor with avx512_bf16 or amx_bf16, and this "
+            "one has neither; use torch.float32"
+        )

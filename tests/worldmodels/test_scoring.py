@@ -1,0 +1,249 @@
+"""The fast score is that of a plain loop over members, steps and layers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from suite.envs import cheetah, obstacles
+from suite.worldmodels import scoring
+from suite.worldmodels.scoring import EnsembleScore
+
+Layers = tuple[list[Tensor], list[Tensor]]
+HORIZON = 5
+
+
+def ensemble(
+    inputs: int, outputs: int, hidden: tuple[int, ...], members: int
+) -> Layers:
+    """Weights and biases of any sizes, of which every one matters."""
+    rng, sizes = torch.Generator().manual_seed(0), (inputs, *hidden, outputs)
+    weights, biases = [], []
+    for a, b in pairwise(sizes):
+        weights.append(torch.randn(members, a, b, generator=rng) / a**0.5)
+        biases.append(torch.randn(members, 1, b, generator=rng) / 3)
+    return weights, biases
+
+
+def plain_score(
+    layers: Layers,
+    states: Tensor,
+    actions: Tensor,
+    task: Any,
+    activation: Any,
+    terminated: Any = None,
+) -> Tensor:
+    """The definition, in float64: each member, environment and candidate by itself."""
+    weights, biases = ([x.double() for x in each] for each in layers)
+    batch, count, horizon, _ = actions.shape
+    scores = torch.zeros(batch, count, dtype=torch.float64)
+    for member in range(len(weights[0])):
+        state = states.double()[:, None].expand(-1, count, -1)
+        running = torch.ones(batch, count)
+        for step in range(horizon):
+            action = actions[:, :, step].double()
+            x = torch.cat([state, action], dim=-1)
+            for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                x = x @ weight[member] + bias[member]
+                x = activation(x) if layer < len(weights) - 1 else x
+            following = state + x
+            scores += running * task.reward(state, action, following)
+            if terminated is not None:
+                running = running * ~terminated(following)
+            state = following
+    return scores / len(weights[0])
+
+
+def inputs_of(
+    task: Any, batch: int, count: int, seed: int = 1
+) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    states = rng.normal(0, 0.3, (batch, task.STATE_SIZE))
+    size = 6 if task is cheetah else 2
+    actions = rng.uniform(-1, 1, (batch, count, HORIZON, size))
+    return torch.tensor(states).float(), torch.tensor(actions).float()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+@pytest.mark.parametrize("hidden", [(), (7,), (16, 16), (33, 20, 5)])
+def test_score_is_that_of_the_plain_loop(hidden, activation):
+    layers = ensemble(27, 21, hidden, members=3)
+    states, actions = inputs_of(cheetah, 2, 50)
+    score = EnsembleScore(
+        *layers,
+        horizon=HORIZON,
+        reward=cheetah.reward,
+        activation=activation,
+        block=32,  # 100 candidates are no multiple
+    )
+    plain = {"tanh": torch.tanh, "silu": torch.nn.functional.silu}[activation]
+    expected = plain_score(layers, states, actions, cheetah, plain)
+    assert expected.std() > 1
+    got = score(states, actions)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-3)
+    # Memory that is used again is not looked at again.
+    assert torch.equal(score.at(states)(actions), got)
+    fewer = score(states[:1], actions[:1, :7])
+    torch.testing.assert_close(fewer, got[:1, :7], rtol=1e-5, atol=1e-4)
+    assert torch.equal(score(states, actions), got)
+
+
+def test_nothing_is_paid_after_the_end():
+    layers = ensemble(6, 4, (8,), members=2)
+    layers[0][-1][:] *= 0.1
+    states, actions = inputs_of(obstacles, 3, 60)
+    states[:, 2:] = states[:, :2] + 0.15  # near the goal
+    score = EnsembleScore(
+        *layers,
+        horizon=HORIZON,
+        reward=obstacles.reward,
+        terminated=obstacles.success,
+    )
+    plain = plain_score(
+        layers, states, actions, obstacles, torch.tanh, obstacles.success
+    )
+    without = plain_score(layers, states, actions, obstacles, torch.tanh)
+    assert ((plain - without).abs() > 0.1).float().mean() > 0.05
+    got = score(states, actions).double()
+    torch.testing.assert_close(got, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_model_says_after_the_end_may_be_infinite():
+    weights, biases = [torch.zeros(1, 2, 1)], [torch.full((1, 1), 1e38)]
+    score = EnsembleScore(
+        weights,
+        biases,
+        horizon=HORIZON,
+        reward=lambda state, action, following: following[..., 0],
+        terminated=lambda state: state[..., 0] > 1,
+    )
+    got = score(torch.zeros(1, 1), torch.zeros(1, 1, HORIZON, 1))
+    assert got.item() == pytest.approx(1e38)
+
+
+def test_reward_sees_state_action_and_next_state_of_each_step():
+    weights = [torch.tensor([[[1.0], [2.0]]])]  # s' = 2 s + 2 a
+    seen = []
+
+    def reward(state: Tensor, action: Tensor, following: Tensor) -> Tensor:
+        seen.append((state, action, following))
+        return state[..., 0] * action[..., 0] + following[..., 0]
+
+    score = EnsembleScore(weights, [torch.zeros(1, 1)], horizon=2, reward=reward)
+    actions = torch.tensor([3.0, -1.0]).reshape(1, 1, 2, 1)
+    # 1 -> 8 -> 14: 1 * 3 + 8, then 8 * -1 + 14.
+    assert score(torch.ones(1, 1), actions).item() == 17
+    assert [tuple(x.shape) for x in seen[0]] == [(2, 1, 1, 1)] * 3
+
+
+def test_bfloat16_rounds_to_three_digits(monkeypatch):
+    monkeypatch.setattr(scoring, "has_fast_bfloat16", lambda device: True)
+    layers = ensemble(27, 21, (64, 64), members=3)
+    layers[0][-1][:] *= 0.1
+    states, actions = inputs_of(cheetah, 1, 200)
+    states = states - 1  # far from where the reward jumps
+    options = {"horizon": HORIZON, "reward": cheetah.reward, "activation": "silu"}
+    exact = EnsembleScore(*layers, **options)(states, actions)
+    rounded = EnsembleScore(*layers, hidden_dtype=torch.bfloat16, **options)
+    got = rounded(states, actions)
+    assert got.dtype == torch.float32 and not torch.equal(got, exact)
+    assert ((got - exact) / exact).abs().max() < 2e-3
+    both = torch.stack([got.flatten(), exact.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.999  # the order of candidates stays
+
+
+# ---------------------------------------------------------------------- learned models
+def learned(**changes: Any) -> SimpleNamespace:
+    """What is read of a frozen ``LearnedDynamics``, Gaussian."""
+    weights, biases = ensemble(27, 42, (12, 12), members=3)
+    functions = {
+        "reward": cheetah.reward,
+        "terminated": lambda state: state[..., 0] > 1e9,
+        "features": None,
+    }
+    folded = type("Folded", (), {})()
+    return SimpleNamespace(
+        ensemble=SimpleNamespace(weights=weights, biases=biases, activation="silu"),
+        functions=functions | changes.pop("functions", {}),
+        state_size=21,
+        input_scale=changes.pop("input_scale", folded),
+    )
+
+
+def test_of_a_gaussian_ensemble_the_means_are_taken():
+    model, (states, actions) = learned(), inputs_of(cheetah, 1, 20)
+    got = EnsembleScore.of(model, horizon=HORIZON)(states, actions)
+    weights, biases = model.ensemble.weights, model.ensemble.biases
+    layers = (
+        [*weights[:-1], weights[-1][..., :21]],
+        [*biases[:-1], biases[-1][..., :21]],
+    )
+    silu = torch.nn.functional.silu
+    expected = plain_score(layers, states, actions, cheetah, silu)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (learned(input_scale=object()), "must be frozen first"),
+        (learned(functions={"reward": None}), "needs a model with a given reward"),
+        (learned(functions={"terminated": None}), "needs a model with a given reward"),
+        (learned(functions={"features": abs}), "that sees the plain state"),
+    ],
+)
+def test_a_model_it_cannot_score_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        EnsembleScore.of(model, horizon=3)
+
+
+# ------------------------------------------------------------------------------ errors
+def made(hidden: tuple[int, ...] = (8,), **changes: Any) -> EnsembleScore:
+    options = {"horizon": 3, "reward": cheetah.reward, **changes}
+    return EnsembleScore(*ensemble(27, 21, hidden, members=2), **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: made(horizon=0), "horizon must be at least 1, got 0"),
+        (lambda: made(activation="relu"), r"\['tanh', 'silu'\], got 'relu'"),
+        (
+            lambda: EnsembleScore(*ensemble(4, 4, (3,), 1), horizon=3, reward=max),
+            "from 4 to 4 numbers leaves none for an action",
+        ),
+        (
+            lambda: EnsembleScore(
+                [torch.zeros(2, 5, 8), torch.zeros(2, 7, 4)],
+                [torch.zeros(2, 8), torch.zeros(2, 4)],
+                horizon=3,
+                reward=max,
+            ),
+            "follow each other, got",
+        ),
+        (
+            lambda: made()(torch.zeros(2, 21), torch.zeros(2, 9, 4, 6)),
+            r"\(B, 21\) and actions \(B, K, 3, 6\), got \(2, 21\) and \(2, 9, 4, 6\)",
+        ),
+        (
+            lambda: made()(torch.zeros(1, 21), torch.zeros(2, 9, 3, 6)),
+            r"got \(1, 21\) and \(2, 9, 3, 6\)",
+        ),
+    ],
+)
+def test_misuse_is_refused_in_one_sentence(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_bfloat16_is_refused_where_it_is_slow(monkeypatch):
+    monkeypatch.setattr(scoring, "has_fast_bfloat16", lambda device: False)
+    with pytest.raises(ValueError, match="avx512_bf16 or amx_bf16"):
+        made(hidden=(8, 8), hidden_dtype=torch.bfloat16)
