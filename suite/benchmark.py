@@ -284,9 +284,9 @@ class Benchmark:
         if self.data is None:
             del injected["data"]
         check(self.agent, injected)
+        check(self.data, injected)  # the wrappers in it get the dataset as env
         del injected["env"]
-        for part in (self.evaluation, self.data):
-            check(part, injected)
+        check(self.evaluation, injected)
         for part in self.wrappers:  # what the run knows is not theirs
             check(part, {"env": None})
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})

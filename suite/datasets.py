@@ -85,15 +85,19 @@ def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
     return dataset
 
 
-def build_dataset(part: Part, **available: Any) -> Dataset:
+def build_dataset(part: Part) -> Dataset:
     """What a specification calls its data, made.
+
+    No seed of a run is injected: all seeds of a benchmark learn from the same data.
 
     Args:
         part: Such as ``Part("suite.datasets:load_dataset", {"source": ...,
             "corruptions": [Part("suite.wrappers:RewardNoise", {"std": 0.1})]})``.
-        **available: Injected by name, as ``suite.parts.build`` does.
+
+    Raises:
+        ConfigError: If a name or an argument is wrong.
     """
-    return build(part, {**available, "env": LATER})
+    return build(part, {"env": LATER})
 
 
 def save_dataset(dataset: Dataset, target: str | Path) -> None:

@@ -168,10 +168,16 @@ class Dataset:
                 f"none of the {self.num_episodes} episodes would be left; a dataset "
                 "needs at least one"
             )
-        rows = np.repeat(kept, self.lengths)
-        arrays = {name: getattr(self, name)[rows] for name in BY_TRANSITION}
+        # Runs of episodes are copied as blocks, several times as fast as rows.
+        edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
+        runs = self.offsets[edges].reshape(-1, 2).tolist()
+        arrays = {name: self._blocks(name, runs) for name in BY_TRANSITION}
         arrays.update({name: getattr(self, name)[kept] for name in BY_EPISODE})
         return self._derived(arrays)
+
+    def _blocks(self, name: str, runs: list[list[int]]) -> np.ndarray:
+        array = getattr(self, name)
+        return np.concatenate([array[first:after] for first, after in runs])
 
     def repeated(self, counts: np.ndarray) -> Dataset:
         """This dataset with some transitions left out and some several times.

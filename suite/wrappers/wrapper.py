@@ -20,9 +20,16 @@ from suite.wrappers.noise import require_seed
 from suite.wrappers.replaying import DatasetAdapter, ReplayAdapter, replay_inside
 
 _ADAPTERS = (EnvAdapter, VectorAdapter, ReplayAdapter, DatasetAdapter)
+
+
+class _Later:
+    def __repr__(self) -> str:
+        return "LATER"
+
+
 # Given in the place of an environment: wrap what comes later. A specification says what
 # shall be done to a dataset before that is loaded.
-LATER: Any = "LATER"
+LATER: Any = _Later()
 
 
 class CorruptionWrapper:
