@@ -83,8 +83,3 @@ def padded(rows: int) -> int:
     there are is padded to one.
     """
     return -(-rows // ROW_BLOCK) * ROW_BLOCK
-
-
-def never(state: torch.Tensor) -> torch.Tensor:
-    """No state ends an episode, (..., S) to (...)."""
-    return torch.zeros(state.shape[:-1], dtype=torch.bool, device=state.device)

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.worldmodels.dynamics import never, padded
-from suite.worldmodels.ensemble import Ensemble
+from suite.envs.task import Task, never
+from suite.worldmodels.dynamics import ROW_BLOCK, padded
+from suite.worldmodels.ensemble import Ensemble, Output
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.normaliser import Folded, Normaliser
 
@@ -27,6 +28,11 @@ class Prediction(NamedTuple):
 
     mean: torch.Tensor
     std: torch.Tensor | None
+
+    def of(self, rows: Any) -> Prediction:
+        """Of some members, or of pairs of members and rows."""
+        std = None if self.std is None else self.std[rows]
+        return Prediction(self.mean[rows], std)
 
 
 class LearnedDynamics(nn.Module):
@@ -92,6 +98,22 @@ class LearnedDynamics(nn.Module):
 
     is_elite: torch.Tensor  # (E,) bool: which members predict
 
+    @classmethod
+    def of_task(cls, ensemble: Ensemble, task: Task) -> Self:
+        """Dynamics of a task's named state, with all of its functions.
+
+        Use it for the environments of this suite. The network sees the observation,
+        which leaves out what a task does not depend on, such as how far a robot has
+        run, and predicts the change of the whole state. Where the observation is the
+        state, no function stands for it.
+
+        Args:
+            ensemble: Its inputs are observation and action, its outputs the state's.
+            task: Whose reward, termination, success and observation.
+        """
+        functions = task_functions(task, ensemble.outputs)
+        return cls(ensemble, **functions, needs_state=True)
+
     def _features_size(self) -> int:
         features = self.functions["features"]
         if features is None:
@@ -118,8 +140,7 @@ class LearnedDynamics(nn.Module):
         found = self(state, action)
         if len(self.elites) == self.ensemble.members:
             return found
-        std = None if found.std is None else found.std[self.elites]
-        return Prediction(found.mean[self.elites], std)
+        return found.of(self.elites)
 
     def forward(self, state: torch.Tensor, action: torch.Tensor) -> Prediction:
         """What each member says, elite or not.
@@ -146,15 +167,15 @@ class LearnedDynamics(nn.Module):
         Returns:
             A prediction without the axis E.
         """
+        if len(member) <= ROW_BLOCK:  # a block is the least that a member gets
+            rows = torch.arange(len(member), device=member.device)
+            return self(state, action).of((member, rows))
         x = self._network_input(state, action)
         members = self.ensemble.members
         slot, longest = _slots(member, members)
         stacked = x.new_zeros(members * longest, x.shape[1]).index_copy(0, slot, x)
         found = self.ensemble(stacked.view(members, longest, -1))
-        mean, logvar = (
-            None if part is None else part.flatten(0, 1)[slot] for part in found
-        )
-        return self._predicted(state, type(found)(mean, logvar))
+        return self._predicted(state, found.each(lambda part: part.flatten(0, 1)[slot]))
 
     def _network_input(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         features = self.functions["features"]
@@ -172,7 +193,7 @@ class LearnedDynamics(nn.Module):
         seen = state if features is None else features(state)
         return self.input_scale(torch.cat([seen, action], dim=-1))
 
-    def _predicted(self, state: torch.Tensor, found: Any) -> Prediction:
+    def _predicted(self, state: torch.Tensor, found: Output) -> Prediction:
         mean = self.output_scale.inverse(found.mean)
         size = self.state_size
         mean = torch.cat([state + mean[..., :size], mean[..., size:]], dim=-1)
@@ -202,7 +223,7 @@ class LearnedDynamics(nn.Module):
         paid = (
             outcome[..., size]
             if reward is None
-            else reward(state, action, next_state).to(outcome.dtype)
+            else reward(state, action, next_state).to(outcome)
         )
         ends = outcome[..., -1] > 0 if terminated is None else terminated(next_state)
         return next_state, paid, ends
@@ -217,7 +238,7 @@ class LearnedDynamics(nn.Module):
         if isinstance(self.input_scale, Folded) or isinstance(
             self.output_scale, Folded
         ):
-            raise ValueError("a frozen model cannot be fitted; fit the one it was made")
+            raise ValueError("a frozen model cannot be fitted; fit the original")
         got = data.states.shape[1], data.actions.shape[1]
         if got != (self.state_size, self.action_size):
             raise ValueError(
@@ -254,9 +275,7 @@ class LearnedDynamics(nn.Module):
         found = self.ensemble(x)
         if self.functions["terminated"] is not None:
             return found.losses(y)
-        regressed = type(found)(
-            *(None if part is None else part[..., :-1] for part in found)
-        )
+        regressed = found.each(lambda part: part[..., :-1])
         entropy = functional.binary_cross_entropy_with_logits(
             found.mean[..., -1], y[..., -1], reduction="none"
         )
@@ -293,6 +312,24 @@ class LearnedDynamics(nn.Module):
         twin = type(self)(ensemble, **self.functions, needs_state=self.needs_state)
         twin.input_scale, twin.output_scale = Folded(), Folded()
         return twin.to(self.is_elite.device)
+
+
+def task_functions(task: Task, state_size: int) -> dict[str, Any]:
+    """The functions of a task of so large a state, named as in ``LearnedDynamics``."""
+    # Large, so that an observation that is clipped shows.
+    probe = 100 * torch.randn(
+        64, state_size, generator=torch.Generator().manual_seed(0)
+    )
+    observed = task.observe(probe)
+    is_state = observed.shape == probe.shape and torch.equal(observed.to(probe), probe)
+    observe = None if is_state else task.observe
+    return {
+        "reward": task.reward,
+        "terminated": task.terminated,
+        "success": task.success,
+        "features": observe,
+        "observe": observe,
+    }
 
 
 def _slots(member: torch.Tensor, members: int) -> tuple[torch.Tensor, int]:

@@ -55,7 +55,6 @@ class ModelVectorEnv(BatchEnv):
         TypeError: If the model is none.
     """
 
-    metadata: dict[str, Any] = {**BatchEnv.metadata, "render_modes": []}
     simulation: ModelSimulation
 
     def __init__(

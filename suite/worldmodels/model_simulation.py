@@ -134,7 +134,7 @@ class ModelSimulation:
         return unstable
 
     def _put(self, ids: np.ndarray, z: Any) -> None:
-        if len(ids) == padded(self.num_rows):
+        if len(ids) == self.num_rows:  # nobody looks at the padding
             self.z = z
             return
         chosen = torch.zeros(padded(self.num_rows), dtype=torch.bool)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from suite.checkpoints import pack, unpack
+from suite.envs.task import Task, never
 from suite.storage import IntegrityError, read_directory, write_directory
-from suite.worldmodels.dynamics import never
 from suite.worldmodels.ensemble import ACTIVATIONS, Ensemble, GaussianEnsemble
-from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.learned import LearnedDynamics, task_functions
 from suite.worldmodels.normaliser import Folded
 from suite.worldmodels.state import load_weights
 
@@ -48,6 +48,7 @@ def load_dynamics(
     folder: str | Path,
     *,
     device: str = "cpu",
+    task: Task | None = None,
     reward: Callable[..., Any] | None = None,
     terminated: Callable[..., Any] | None = never,
     success: Callable[..., Any] | None = None,
@@ -59,6 +60,8 @@ def load_dynamics(
     Args:
         folder: The directory.
         device: Where to put it.
+        task: Whose functions it had, as ``LearnedDynamics.of_task``; instead of those
+            below.
         reward: As ``LearnedDynamics``, like the others: the functions it had.
         terminated: Likewise.
         success: Likewise.
@@ -72,22 +75,25 @@ def load_dynamics(
     tree = unpack(read_directory(folder), Path(folder))
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
         raise IntegrityError(f"{folder} holds no dynamics of this version")
-    given = {"reward": reward, "terminated": terminated}
-    learned = [name for name, function in given.items() if function is None]
+    ensemble = _ensemble(tree, folder)
+    functions = {
+        "reward": reward,
+        "terminated": terminated,
+        "success": success,
+        "features": features,
+        "observe": observe,
+    }
+    if task is not None:
+        functions = task_functions(task, ensemble.outputs)
+    learned = [name for name in ("reward", "terminated") if functions[name] is None]
     if learned != tree["learned"]:
         raise ValueError(
             f"the model in {folder} learned {tree['learned'] or 'neither'} of reward "
             f"and terminated; give it the functions it had, got None for "
             f"{learned or 'neither'}"
         )
-    dynamics = LearnedDynamics(
-        _ensemble(tree, folder),
-        **given,
-        success=success,
-        features=features,
-        observe=observe,
-        needs_state=bool(tree["needs_state"]),
-    )
+    needs_state = bool(tree["needs_state"])
+    dynamics = LearnedDynamics(ensemble, **functions, needs_state=needs_state)
     load_weights(dynamics, tree["weights"], str(folder))
     return dynamics.to(device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import islice
 
 import pytest
@@ -159,6 +160,16 @@ def test_a_fit_that_was_stopped_goes_on_as_if_it_had_not_been(kwargs, tmp_path):
     assert list(resumed.iterate(45)) == []
     planned = whole.planned_updates(45)
     assert len(expected) == planned or whole.is_done
+
+
+def test_an_agent_that_refits_goes_on_between_two_rounds():
+    whole = Fit(pendulum_dynamics(), batches=SMALL)
+    whole.run(pendulum_data(120), steps=10)
+    resumed = Fit(pendulum_dynamics(), batches=SMALL, seed=5)
+    resumed.load_state(copy.deepcopy(whole.state()))
+    for fit in (whole, resumed):
+        fit.run(pendulum_data(200), steps=10)
+    assert_same(whole, resumed)
 
 
 def test_a_checkpoint_of_something_else_is_refused():
