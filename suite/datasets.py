@@ -85,19 +85,21 @@ def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
     return dataset
 
 
-def build_dataset(part: Part) -> Dataset:
+def build_dataset(part: Part, **available: Any) -> Dataset:
     """What a specification calls its data, made.
 
-    No seed of a run is injected: all seeds of a benchmark learn from the same data.
+    A run injects its seed: noise and random removal are drawn anew for each seed, and
+    an interval over seeds covers them, too. A ``seed`` in a part holds it fixed.
 
     Args:
         part: Such as ``Part("suite.datasets:load_dataset", {"source": ...,
             "corruptions": [Part("suite.wrappers:RewardNoise", {"std": 0.1})]})``.
+        **available: Injected by name, as ``suite.parts.build`` does.
 
     Raises:
         ConfigError: If a name or an argument is wrong.
     """
-    return build(part, {"env": LATER})
+    return build(part, {**available, "env": LATER})
 
 
 def save_dataset(dataset: Dataset, target: str | Path) -> None:

@@ -127,7 +127,6 @@ class Collectors:
 
     def __init__(self) -> None:
         import gymnasium as gym
-        from halfcheetah_rows import HalfCheetahVectorEnv
         from stable_baselines3 import SAC
         from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -135,7 +134,12 @@ class Collectors:
 
         self.theirs = DummyVecEnv([lambda: gym.make("HalfCheetah-v5")])
         self.model = SAC("MlpPolicy", self.theirs, seed=0, device="cpu", buffer_size=10)
-        self.ours = HalfCheetahVectorEnv(ROWS, autoreset_mode="disabled")
+        self.ours = gym.make_vec(
+            "BatchedHalfCheetah-v5",
+            num_envs=ROWS,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode="disabled",
+        )
         self.policy = behaviour_of(self.model.actor)
 
     def round(self, theirs: int) -> dict[str, float]:
