@@ -22,7 +22,8 @@ from suite.parts import resolve
 from suite.transitions import Dataset
 
 FULL = 1_000_000  # transitions, D4RL's size
-ROWS = 64  # simulated at a time; what is collected does not depend on it
+ROWS = 64  # simulated at a time, at most; what is collected does not depend on it
+EPISODE = 1000  # steps, at most
 _TASKS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d"}
 _QUALITIES = {
     "medium": "A policy of medium strength, sampled.",
@@ -115,9 +116,12 @@ def make_dataset(
         "suite.agents.behaviour:load_behaviour"
     )
     behaviours = [find(name) for name, _ in made.policies]  # all, before any simulates
+    smallest = min(share for _, share in made.policies) * made.steps
     env = gym.make_vec(
         made.env,
-        num_envs=ROWS,
+        num_envs=max(
+            1, min(ROWS, int(smallest / EPISODE))
+        ),  # more would be for nothing
         vectorization_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
         autoreset_mode="disabled",
     )
