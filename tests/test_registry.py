@@ -6,6 +6,7 @@ required arguments are taken from ``ARGUMENTS`` by name, else by their annotatio
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
@@ -21,9 +22,11 @@ from stored import dataset
 
 import suite.agents
 import suite.wrappers
+from suite.agents.offline_learner import OfflineLearner
 from suite.agents.ppo import PPO
 from suite.agents.rerollout import LookaheadReRollout
 from suite.envs.replay import ReplayEnv
+from suite.recipes import random_dataset
 from suite.recording import recorded
 from suite.wrappers.wrapper import CorruptionWrapper
 
@@ -55,18 +58,20 @@ class Outwards:
 ARGUMENTS["attack"] = Outwards()
 
 
-def found_agents() -> dict[str, type[PPO]]:
+def found_agents(kind: type[Any]) -> dict[str, type[Any]]:
     modules = pkgutil.iter_modules(suite.agents.__path__, "suite.agents.")
     found = {
         name: thing
         for module in modules
         for name, thing in vars(importlib.import_module(module.name)).items()
-        if inspect.isclass(thing) and issubclass(thing, PPO)
+        if inspect.isclass(thing)
+        and issubclass(thing, kind)
+        and not inspect.isabstract(thing)
     }
     return dict(sorted(found.items()))
 
 
-AGENTS = found_agents()
+AGENTS, OFFLINE = found_agents(PPO), found_agents(OfflineLearner)
 
 
 def wrapped(name: str, env: Any) -> Any:
@@ -158,6 +163,7 @@ def assert_spec_survives_json(env: Any) -> None:
 
 def test_the_sweep_finds_something():
     assert "PickCube-v0" in IDS and len(LIVE) >= 11 and len(AGENTS) >= 5
+    assert sorted(OFFLINE) == ["BC", "CQL", "IQL", "TD3BC"]
     assert len(WRAPPERS) - len(LIVE) >= 17
     for names in (LIVE, list(WRAPPERS)):
         pairs = covering_pairs(names)
@@ -238,6 +244,30 @@ def test_an_agent_makes_an_update(env_id, name):
         for a, b in zip(before, agent.policy.parameters(), strict=True)
     )
     assert changed is (name != "Frozen")
+
+
+@functools.cache
+def met_at_random(env_id: str) -> Any:
+    return random_dataset(env_id, 1000)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_offline_agent_makes_an_update(env_id, name):
+    agent: Any = OFFLINE[name](
+        met_at_random(env_id),
+        vector(env_id, 1),
+        net_arch=[8],
+        batch_size=8,
+        updates_per_iteration=2,
+    )
+    before = [p.detach().clone() for p in agent.policy.parameters()]
+    metrics = next(agent.iterate(2))
+    assert all(np.isfinite(v) for k, v in metrics.items() if "variance" not in k)
+    after = agent.policy.parameters()
+    assert all(
+        not np.array_equal(a, b.detach()) for a, b in zip(before, after, strict=True)
+    )
 
 
 @pytest.mark.parametrize("env_id", IDS)
