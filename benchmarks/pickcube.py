@@ -10,6 +10,12 @@ from __future__ import annotations
 
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale, register
 from suite.parts import Ref
+from suite_bench.benchmarks.sizes import (
+    PAPER_EVALUATION,
+    SMALL_EVALUATION,
+    TINY_BATCH,
+    TINY_EVALUATION,
+)
 
 NETWORK = {
     "net_arch": {"pi": [256, 256, 256], "vf": [256, 256, 256]},
@@ -17,24 +23,6 @@ NETWORK = {
 }
 EVALUATION = Part("suite.evaluation:SuccessRate", {"envs": 128, "min_episodes": 512})
 METRIC = "success_log_metric"
-# A few episodes, so that a smoke test takes seconds.
-TINY_EVALUATION = {
-    "evaluation.envs": 8,
-    "evaluation.min_episodes": 8,
-    "evaluation.first_episode_envs": 8,
-}
-SMALL_EVALUATION = {
-    "evaluation.min_episodes": 256,
-    "evaluation.first_episode_envs": 256,
-}
-PAPER_EVALUATION = {"evaluation.min_episodes": 2000, "seeds": [0, 1, 2]}
-TINY_BATCH = {
-    "env.num_envs": 4,
-    "total_timesteps": 80,
-    "agent.n_steps": 10,
-    "agent.batch_size": 20,
-    "agent.n_epochs": 2,
-}
 # By action dimension, the mean over the three seeds of pickcube-awr at its end.
 AWR_LOG_STD = [-2.78, -3.36, -2.88, -3.31, -2.01, -2.52, -1.78, -1.42]
 FINETUNED = Env("PickCube-v0", num_envs=100, kwargs={"reward_mode": "sparse"})

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale, register
-from suite_bench.benchmarks.pickcube import (
-    EVALUATION,
-    METRIC,
-    NETWORK,
+from suite_bench.benchmarks.pickcube import EVALUATION, METRIC, NETWORK
+from suite_bench.benchmarks.sizes import (
     PAPER_EVALUATION,
     SMALL_EVALUATION,
     TINY_BATCH,

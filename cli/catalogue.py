@@ -53,7 +53,8 @@ def _list_entries(entries: Sequence[Benchmark] | Sequence[Sweep]) -> None:
         first_sentence = entry.about.partition(". ")[0].rstrip(".") + "."
         lines = textwrap.wrap(first_sentence, 88 - width)
         click.echo(f"{entry.name:{width}}{lines[0]}")
-        for line in [*lines[1:], f"({entry.scales['default'].time})"]:
+        scale = entry.scales.get("default")  # nobody has to say how long theirs takes
+        for line in [*lines[1:], *([f"({scale.time})"] if scale else [])]:
             click.echo(f"{'':{width}}{line}")
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "report": ("suite_bench.report:report", "Print the table of a run again."),
     "plot": ("suite_bench.plot:plot", "Draw the figures of a sweep again."),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
+    "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),
 }
 DEBUG = "suite_bench.debug"
 ARGUMENTS = "suite_bench.arguments"
@@ -92,6 +93,7 @@ def main() -> None:
       suite-bench resume runs/pickcube-awr/default-1a2b3c4d
       suite-bench run pickcube-awr --set agent.advantage.samples=5
       suite-bench sweep offline-corruption --scale smoke --jobs 2
+      suite-bench data list
 
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 2 wrong
     usage, 3 bad setting or data, 4 training diverged, 5 damaged file, 6 disk or

@@ -37,7 +37,9 @@ threads_option = click.option(
     "not depend on it.",
 )
 scale_option = click.option(
-    "--scale", default="default", help="smoke, quick, default or paper."
+    "--scale",
+    default="default",
+    help="A size: smoke, quick, default or paper; `suite-bench show NAME` lists them.",
 )
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Start over, finished or not."

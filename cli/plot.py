@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suite.units import SHARE, Unit, unit
 from suite_bench.errors import explained
 from suite_bench.options import json_option
 
@@ -90,36 +91,36 @@ def print_tables(found: dict[str, Any], written: Any) -> None:
         found: Of ``suite.sweep_results.summary``.
         written: From a name to how a reader wants it.
     """
-    digits = _digits([row["final"] for row in found["cells"]])
-    heading = f"{found['sweep']}: {written(found['metric'])}"
+    shown = unit(found["metric"])
+    heading = f"{found['sweep']}: {written(found['metric'])} ({shown.name})"
     _print_table(
-        f"{heading}, {found['finished']} of {found['units']} finished",
+        f"{heading}, {found['finished']} of {found['trials']} finished",
         ["cell", "seeds", "mean", "95 %", "last\n3", "drop", "95 %"],
         [
             [
                 row["cell"],
                 f"{len(row['seeds'])}/{len(row['seeds']) + len(row['missing'])}",
-                *_spread(row["final"], digits),
-                _spread(row["mean_of_last_3"], digits)[0],
-                *_spread(row["drop"], digits),
+                *_spread(row["final"], shown),
+                _spread(row["mean_of_last_3"], shown)[0],
+                *_spread(row["drop"], shown),
             ]
             for row in found["cells"]
         ],
     )
     wins = {
-        (row["rival"], row["condition"]): _spread(row["probability"], 2)
+        (row["rival"], row["condition"]): _spread(row["probability"], SHARE)
         for row in found["improvements"]
     }
     if found["aggregates"]:
         _print_table(
             "all tasks together",
-            ["rival", "condition", "seeds", "IQM", "95 %", "beats\nnext", "95 %"],
+            ["rival", "condition", "seeds", "IQM", "95 %", "beats\nnext, %", "95 %"],
             [
                 [
                     f"{row['rival'] or ''}",
                     row["condition"],
                     str(row["seeds"]),
-                    *_spread(row["iqm"], digits),
+                    *_spread(row["iqm"], shown),
                     *wins.get((row["rival"], row["condition"]), ("", "")),
                 ]
                 for row in found["aggregates"]
@@ -163,17 +164,8 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _digits(told: Sequence[dict[str, Any] | None]) -> int:
-    """Behind the point, so that a column has about three that mean something."""
-    largest = max((abs(each["value"]) for each in told if each is not None), default=0)
-    return 1 if largest >= 10 else 2 if largest >= 1 else 3
-
-
-def _spread(told: dict[str, Any] | None, digits: int) -> tuple[str, str]:
+def _spread(told: dict[str, Any] | None, shown: Unit) -> tuple[str, str]:
     if told is None:
         return "-", "-"
-    value, low, high = (
-        None if told[name] is None else f"{told[name]:.{digits}f}"
-        for name in ("value", "low", "high")
-    )
-    return value or "-", "-" if low is None else f"{low} to {high}"
+    ends = f"{shown.shown(told['low'])} to {shown.shown(told['high'])}"
+    return shown.shown(told["value"]), "-" if told["low"] is None else ends

@@ -28,7 +28,7 @@ from suite_bench.watch import watch
 
 if TYPE_CHECKING:
     from suite.jobs import Failed, Job
-    from suite.sweep import Sweep, Unit
+    from suite.sweep import Sweep, Trial
     from suite.sweep_folder import SweepFolder
 
 
@@ -86,24 +86,24 @@ def sweep(
     if fresh and reuse is not None:
         raise WrongUse("--fresh runs everything again, --reuse nothing that is there")
     grid = _grid(name, scale)
-    units = grid.units(only)
-    grid.check(units)
+    trials = grid.trials(only)
+    grid.check(trials)
     folder = SweepFolder.of(grid, out)
     if dry_run:
-        _tell_plan(folder, units, fresh, as_json)
+        _tell_plan(folder, trials, fresh, as_json)
         return
     folder.store(grid)
-    remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, units, reuse)]
-    todo = [unit for unit in units if fresh or not folder.is_done(unit)]
-    if len(todo) < len(units):
-        finished = len(units) - len(todo)
-        remarks.append(f"{finished} of {len(units)} are finished (--fresh runs again)")
-    made = [folder.job(unit, device, command_line(), fresh) for unit in todo]
-    costs = [unit.cell.cost for unit in todo]
+    remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, trials, reuse)]
+    todo = [trial for trial in trials if fresh or not folder.is_done(trial)]
+    if len(todo) < len(trials):
+        finished = len(trials) - len(todo)
+        remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
+    made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
+    costs = [trial.cell.cost for trial in todo]
     failures = _watched(folder, made, costs, remarks, jobs, threads)
     publish(folder, as_json, failures)
     if failures:
-        raise _first(failures, len(units))
+        raise _first(failures, len(trials))
 
 
 def _grid(name: str, scale: str) -> Sweep:
@@ -125,7 +125,7 @@ def _grid(name: str, scale: str) -> Sweep:
 
 
 def _reused(
-    folder: SweepFolder, grid: Sweep, units: Sequence[Unit], source: Path | None
+    folder: SweepFolder, grid: Sweep, trials: Sequence[Trial], source: Path | None
 ) -> list[str]:
     from suite.kept_results import reuse
     from suite.sweep_folder import SweepFolder
@@ -135,7 +135,7 @@ def _reused(
     committed = SweepFolder.of(grid, source)
     if not committed.path.is_dir():
         return [f"there is nothing of {grid.name} in {source}"]
-    copied = reuse(folder, units, committed)
+    copied = reuse(folder, trials, committed)
     return [f"{len(copied)} taken over from {committed.path}"]
 
 
@@ -177,21 +177,21 @@ def _first(failures: Sequence[Failed], of: int) -> click.ClickException:
 
 
 def _tell_plan(
-    folder: SweepFolder, units: Sequence[Unit], fresh: bool, as_json: bool
+    folder: SweepFolder, trials: Sequence[Trial], fresh: bool, as_json: bool
 ) -> None:
-    states = {unit: "new" if fresh else folder.state(unit) for unit in units}
+    states = {trial: "new" if fresh else folder.state(trial) for trial in trials}
     if as_json:
         rows = [
-            {"cell": unit.cell.label, "seed": unit.seed, "state": state}
-            for unit, state in states.items()
+            {"cell": trial.cell.label, "seed": trial.seed, "state": state}
+            for trial, state in states.items()
         ]
-        click.echo(json.dumps({"folder": str(folder.path), "units": rows}, indent=2))
+        click.echo(json.dumps({"folder": str(folder.path), "trials": rows}, indent=2))
         return
-    todo = [unit for unit in units if states[unit] != "finished"]
-    click.echo(f"would run {len(todo)} of {len(units)} units, the dearest first")
+    todo = [trial for trial in trials if states[trial] != "finished"]
+    click.echo(f"would run {len(todo)} of {len(trials)} trials, the dearest first")
     click.echo(f"  into     {folder.path}")
     for state in ("new", "begun", "finished"):
         click.echo(f"  {state:8} {list(states.values()).count(state)}")
-    cells = dict.fromkeys(unit.cell.label for unit in todo)
+    cells = dict.fromkeys(trial.cell.label for trial in todo)
     told = textwrap.wrap(", ".join(cells) or "none", 77)
     click.echo("\n".join([f"  cells    {told[0]}", *(f"{'':11}{x}" for x in told[1:])]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from suite.units import unit
 from suite_bench.errors import explained
 from suite_bench.plot import title
 
@@ -78,8 +79,9 @@ class SweepScreen:
         if progress.note is not None:
             self.say(f"{title(job)}  {progress.note}")
         if progress.evaluation is not None:
-            value = progress.evaluation[job.spec.metric]
-            self._values[key] = f"{job.spec.metric} {value:.4g}"
+            metric = job.spec.metric
+            value = unit(metric).written(progress.evaluation[metric])
+            self._values[key] = f"{metric} {value}"
         self._pace.take(key, progress.updates / (progress.total_updates or 1))
         self._bar.update(
             self._running[key],

@@ -61,9 +61,31 @@ def artefacts(spec: Benchmark, out: str | Path) -> list[Artefact]:
             to run it.
         UnknownName: If there is no such benchmark.
     """
+    return [_artefact(reference, Path(out)) for reference in references(spec)]
+
+
+def references(spec: Benchmark) -> list[str]:
+    """The references of a benchmark, sorted."""
     found: set[str] = set()
     _replaced(_built(spec), lambda text: found.add(text) or text)
-    return [_artefact(reference, Path(out)) for reference in sorted(found)]
+    return sorted(found)
+
+
+def referred(reference: str) -> tuple[Benchmark, str, int]:
+    """What a reference means: the benchmark at its scale, that scale and the seed.
+
+    Raises:
+        ConfigError: If it is misspelt.
+        UnknownName: If there is no such benchmark or scale.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ConfigError(
+            f"{reference!r} must read run:NAME, run:NAME@SCALE or run:NAME/SEED, such "
+            "as run:pickcube-critic"
+        )
+    scale = match[2] or "default"
+    return get(match[1]).at_scale(scale), scale, int(match[3] or 0)
 
 
 def located(spec: Benchmark, needed: Sequence[Artefact]) -> Benchmark:
@@ -83,14 +105,7 @@ def _built(spec: Benchmark) -> dict[str, Any]:
 
 
 def _artefact(reference: str, out: Path) -> Artefact:
-    match = _REFERENCE.fullmatch(reference)
-    if match is None:
-        raise ConfigError(
-            f"{reference!r} must read run:NAME, run:NAME@SCALE or run:NAME/SEED, such "
-            "as run:pickcube-critic"
-        )
-    scale, seed = match[2] or "default", int(match[3] or 0)
-    spec = get(match[1]).at_scale(scale)
+    spec, scale, seed = referred(reference)
     folder = RunFolder.of(spec, out)
     if folder.result(seed) is None:
         raise ConfigError(

@@ -10,8 +10,9 @@ does not give them:
     device     the torch device, "cpu" or "cuda"
     threads    how many threads may simulate
     data       the benchmark's data, where it has some
-    env        what to act in, same-step autoreset (the agent's own part only), or what
-               to wrap (wrappers only)
+    env        what to act in, same-step autoreset (the agent's own part only)
+
+A wrapper gets ``env``, what to wrap, and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +37,15 @@ from suite.parts import (
     to_json,
     vector_entry_point,
 )
-from suite.settings import change, flat, label, overridden, record, require_fields
+from suite.settings import (
+    change,
+    differences,
+    flat,
+    label,
+    overridden,
+    record,
+    require_fields,
+)
 
 INJECTED = ("make_env", "seed", "device", "threads", "data", "env")
 # These say what an experiment is called and compared with, not what it computes.
@@ -139,6 +148,7 @@ class Benchmark:
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
+        self._require_parts()
         env = replace(self.env, kwargs=frozen(self.env.kwargs))
         object.__setattr__(self, "env", env)
         for name, least in (("total_timesteps", 0), ("every", 1)):
@@ -151,6 +161,25 @@ class Benchmark:
                 "a benchmark needs a row and a seed of 0 or more, got "
                 f"num_envs {env.num_envs} and seeds {list(self.seeds)}"
             )
+
+    def _require_parts(self) -> None:
+        if not isinstance(self.wrappers, (tuple, list)):
+            raise ConfigError(
+                f"wrappers must be a tuple of parts, got {self.wrappers!r}; a single "
+                "one is written (part,)"
+            )
+        object.__setattr__(self, "wrappers", tuple(self.wrappers))
+        parts = {"agent": self.agent, "evaluation": self.evaluation}
+        parts |= {f"wrappers.{i}": part for i, part in enumerate(self.wrappers)}
+        if self.data is not None:
+            parts["data"] = self.data
+        for name, part in parts.items():
+            if not isinstance(part, Part):
+                raise ConfigError(
+                    f'{name} must read Part("module:attribute", {{...}}), as JSON '
+                    '{"call": "module:attribute", "kwargs": {...}}, got '
+                    f"{part!r}"
+                )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Benchmark) and canonical(self) == canonical(other)
@@ -182,17 +211,6 @@ class Benchmark:
         fields["scales"] = {name: record(Scale, scale, name) for name, scale in scales}
         if fields.get("reference") is not None:
             fields["reference"] = record(Reference, fields["reference"], "reference")
-        for part in (
-            fields["agent"],
-            fields["evaluation"],
-            *fields.get("wrappers", ()),
-            *([fields["data"]] if fields.get("data") is not None else []),
-        ):
-            if not isinstance(part, Part):
-                raise ConfigError(
-                    "agent, evaluation, wrappers and data must read "
-                    '{"call": "module:attribute", "kwargs": {...}}'
-                )
         return Benchmark(**fields)
 
     @property
@@ -243,12 +261,12 @@ class Benchmark:
         if self.name not in names():
             return "custom"
         base, ours = get(self.name), self.settings
-        changes = {}
-        for name, scale in {"default": Scale(""), **base.scales}.items():
-            theirs = overridden(base.settings, scale.settings).items()
-            changes[name] = {k: v for k, v in ours.items() if (k, v) not in theirs}
-        nearest = min(changes, key=lambda name: len(changes[name]))
-        return label(nearest, changes[nearest])
+        words = {
+            name: differences(ours, overridden(base.settings, scale.settings))
+            for name, scale in {"default": Scale(""), **base.scales}.items()
+        }
+        nearest = min(words, key=lambda name: len(words[name]))
+        return label(nearest, words[nearest])
 
     # -------------------------------------------------------------------- built
     def check(self) -> None:
@@ -265,8 +283,12 @@ class Benchmark:
         injected: dict[str, Any] = dict.fromkeys(INJECTED)
         if self.data is None:
             del injected["data"]
-        for part in (self.agent, self.evaluation, *self.wrappers, self.data):
-            check(part, injected)
+        check(self.agent, injected)
+        check(self.data, injected)  # the wrappers in it get the dataset as env
+        del injected["env"]
+        check(self.evaluation, injected)
+        for part in self.wrappers:  # what the run knows is not theirs
+            check(part, {"env": None})
         check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
         # Where the result of a run lies is known when the output folder is.
         if self.start is not None and not self.start.startswith("run:"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from suite._version import __version__
+from suite.cards import bounds, versions
 from suite.transitions import BY_TRANSITION, Dataset
 from suite.wrappers.noise import CHUNK, NoiseStream
 from suite.wrappers.stack import layers
@@ -297,24 +296,3 @@ def _told(layer: Any) -> dict[str, Any]:
     name = f"{type(layer).__module__}:{type(layer).__qualname__}"
     is_recorded = isinstance(layer, RecordConstructorArgs)
     return {"call": name, "kwargs": dict(layer._saved_kwargs) if is_recorded else {}}
-
-
-def bounds(space: gym.Space) -> dict[str, list[float | None]]:
-    """A flat box as JSON, None where it is unbounded."""
-    assert isinstance(space, gym.spaces.Box)
-
-    def plain(values: np.ndarray) -> list[float | None]:
-        return [float(v) if np.isfinite(v) else None for v in values.ravel()]
-
-    return {"low": plain(space.low), "high": plain(space.high)}
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the numbers, as far as it is installed."""
-    found = {"suite": __version__}
-    for name in ("numpy", "gymnasium", "mujoco", "torch"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.cards import stored_card
 from suite.parts import ConfigError
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
@@ -66,7 +67,7 @@ def write_npz(dataset: Dataset, path: Path) -> None:
                 timeouts=dataset.truncated,
                 lengths=dataset.lengths,
                 episode_ids=dataset.episode_ids,
-                card=json.dumps({**dataset.card, "sha256": dataset.sha256}),
+                card=json.dumps(stored_card(dataset, path.name)),
             )
             file.flush()
             os.fsync(file.fileno())

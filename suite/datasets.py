@@ -12,6 +12,7 @@ from suite.dataset_files import is_file, read_file, write_npz
 from suite.minari_files import (
     local_ids,
     read_minari,
+    require_free,
     require_id,
     write_minari,
 )
@@ -87,10 +88,16 @@ def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
 def build_dataset(part: Part, **available: Any) -> Dataset:
     """What a specification calls its data, made.
 
+    A run injects its seed: noise and random removal are drawn anew for each seed, and
+    an interval over seeds covers them, too. A ``seed`` in a part holds it fixed.
+
     Args:
         part: Such as ``Part("suite.datasets:load_dataset", {"source": ...,
             "corruptions": [Part("suite.wrappers:RewardNoise", {"std": 0.1})]})``.
         **available: Injected by name, as ``suite.parts.build`` does.
+
+    Raises:
+        ConfigError: If a name or an argument is wrong.
     """
     return build(part, {**available, "env": LATER})
 
@@ -106,15 +113,27 @@ def save_dataset(dataset: Dataset, target: str | Path) -> None:
         ValueError: If the id is none Minari takes, or something is there already.
         OSError: If the disk refuses.
     """
-    if not is_file(target):
+    require_new(target)
+    if is_file(target):
+        write_npz(dataset, Path(target))
+    else:
         write_minari(dataset, str(target))
+
+
+def require_new(target: str | Path) -> None:
+    """Refuse a place where no dataset can be stored, before one is made.
+
+    Raises:
+        ValueError: If the id is none Minari takes, or something is there already.
+    """
+    if not is_file(target):
+        require_free(str(target))
         return
     path = Path(target)
     if path.suffix != ".npz":
         raise ValueError(f"arrays are written to .npz files, got {path}")
     if path.exists():
         raise ValueError(f"there is a file {path} already; delete it or choose another")
-    write_npz(dataset, path)
 
 
 def verify(source: str | Path) -> dict[str, Any]:

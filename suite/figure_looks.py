@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from suite.units import unit
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -68,6 +70,17 @@ def _lighter(color: str, by: float) -> tuple[float, ...]:
 def written(results: Results, value: Any) -> str:
     """A rival or a task as a reader wants it."""
     return results.sweep.written("" if value is None else f"{value}")
+
+
+def factor(results: Results, column: str) -> float:
+    """What a column is multiplied by to be shown: a share becomes per cent."""
+    return unit(column).factor if column == results.sweep.metric else 1.0
+
+
+def column_name(results: Results, column: str) -> str:
+    """A column as a reader wants it, the metric with its unit."""
+    name = unit(column).name if column == results.sweep.metric else ""
+    return results.sweep.written(column) + (f" ({name})" if name else "")
 
 
 def plain(panel: Axes, title: str = "") -> None:

@@ -18,7 +18,9 @@ from suite.figure_looks import (
     HUES,
     INK,
     Look,
+    column_name,
     estimate,
+    factor,
     legend,
     look,
     mark,
@@ -73,7 +75,6 @@ class Curves:
         y: A column of eval.csv or metrics.csv.
         spread: A column to draw as the band, or None.
         conditions: Which to show; all if empty.
-        steps: What is counted on the x axis.
         is_log: Whether the y axis is logarithmic.
         is_shared: Whether all panels have one y axis.
     """
@@ -82,7 +83,6 @@ class Curves:
     y: str
     spread: str | None = None
     conditions: tuple[str, ...] = ()
-    steps: str = "environment steps"
     is_log: bool = False
     is_shared: bool = False
     kind: Literal["curves"] = "curves"
@@ -106,9 +106,9 @@ class Curves:
             for j, task in enumerate(columns):
                 drawn += self._panel(panels[i, j], results, rival, task)
         for panel in panels[:, 0]:
-            panel.set_ylabel(results.sweep.written(self.y))
+            panel.set_ylabel(column_name(results, self.y))
         for panel in panels[-1]:
-            panel.set_xlabel(self.steps)
+            panel.set_xlabel(results.sweep.cells[0].spec.steps)
             panel.xaxis.set_major_formatter(thousands)
         legend(canvas, panels)
         return drawn > 0
@@ -135,6 +135,7 @@ class Curves:
         rank: int,
     ) -> None:
         steps, values = found.curves(self.y)
+        values = values * factor(results, self.y)
         shown: Callable[[Any], Any] = np.asarray
         if self.is_log:
             values, shown = np.log(np.where(values > 0, values, np.nan)), np.exp
@@ -190,7 +191,7 @@ class Bars:
                         drawn += 1
             name_ticks(panel, [results.sweep.written(name) for name in conditions])
             panel.axhline(0, color=INK, linewidth=0.6)
-        panels[0, 0].set_ylabel(results.sweep.written(results.sweep.metric))
+        panels[0, 0].set_ylabel(column_name(results, results.sweep.metric))
         legend(canvas, panels)
         return drawn > 0
 
@@ -198,7 +199,8 @@ class Bars:
 def _bar(
     panel: Axes, results: Results, found: CellResults, x: float, rank: int
 ) -> None:
-    scores = list(found.scores().values())
+    times = factor(results, results.sweep.metric)
+    scores = [times * score for score in found.scores().values()]
     told = _told(mean_interval(scores))
     width = 0.8 / len(results.rivals)
     center = x - 0.4 + width * (rank + 0.5)
@@ -231,10 +233,14 @@ class Comparison:
         canvas.set_size_inches(7.6, 1.4 + 0.34 * len(conditions))
         panels = canvas.subplots(1, 2, sharey=True, squeeze=False)
         left, right = panels[0]
+        times = factor(results, results.sweep.metric)
         means: dict[str, dict[str, Any]] = {}
         for row in results.aggregates:
             name = written(results, row["rival"])
-            means.setdefault(name, {})[row["condition"]] = row["iqm"]
+            told = {
+                end: None if x is None else times * x for end, x in row["iqm"].items()
+            }
+            means.setdefault(name, {})[row["condition"]] = told
         wins: dict[str, dict[str, Any]] = {}
         for row in results.improvements:
             name = " beats ".join(
@@ -246,7 +252,7 @@ class Comparison:
         name = results.sweep.written
         left.set_yticks(range(len(conditions)), [name(each) for each in conditions])
         left.invert_yaxis()
-        left.set_xlabel(f"IQM of {name(results.sweep.metric)}")
+        left.set_xlabel(f"IQM of {column_name(results, results.sweep.metric)}")
         right.set_xlim(-0.04, 1.04)
         right.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
         right.set_xlabel("probability of improvement")

@@ -12,7 +12,7 @@ from typing import Any
 
 from suite.run_folder import RunBusy, RunFolder
 from suite.storage import IntegrityError, Table, read_json, read_table, write_json
-from suite.sweep import Unit
+from suite.sweep import Trial
 from suite.sweep_folder import TABLES, SweepFolder
 
 KEPT_ROWS = 40  # of a table: enough for a curve
@@ -20,35 +20,35 @@ KEPT_BYTES = 30_000  # of a seed at most
 
 
 def reuse(
-    folder: SweepFolder, units: Iterable[Unit], source: SweepFolder
-) -> list[Unit]:
-    """Copy finished units from another sweep folder, such as a committed one.
+    folder: SweepFolder, trials: Iterable[Trial], source: SweepFolder
+) -> list[Trial]:
+    """Copy finished trials from another sweep folder, such as a committed one.
 
-    A unit counts if its specification is the same to the last value.
+    A trial counts if its specification is the same to the last value.
 
     Returns:
-        The units that were copied; those that were there are left alone.
+        The trials that were copied; those that were there are left alone.
 
     Raises:
         IntegrityError: If a result is not what its folder says.
     """
     copied = []
-    for unit in units:
-        theirs, ours = source.cell(unit.cell), folder.cell(unit.cell)
-        if theirs.result(unit.seed) is None or folder.is_done(unit):
+    for trial in trials:
+        theirs, ours = source.cell(trial.cell), folder.cell(trial.cell)
+        if theirs.result(trial.seed) is None or folder.is_done(trial):
             continue
-        _require_same(theirs, unit)
-        with contextlib.suppress(RunBusy), ours.locked(unit.seed):
-            _copy(theirs.seed(unit.seed), ours.seed(unit.seed))
-            copied.append(unit)
+        _require_same(theirs, trial)
+        with contextlib.suppress(RunBusy), ours.locked(trial.seed):
+            _copy(theirs.seed(trial.seed), ours.seed(trial.seed))
+            copied.append(trial)
     return copied
 
 
-def _require_same(theirs: RunFolder, unit: Unit) -> None:
-    told = (theirs.result(unit.seed) or {}).get("digest")
-    if not told == theirs.spec(unit.seed).digest == unit.cell.spec.digest:
+def _require_same(theirs: RunFolder, trial: Trial) -> None:
+    told = (theirs.result(trial.seed) or {}).get("digest")
+    if not told == theirs.spec(trial.seed).digest == trial.cell.spec.digest:
         raise IntegrityError(
-            f"{theirs.seed(unit.seed)} is not the result of its specification; remove "
+            f"{theirs.seed(trial.seed)} is not the result of its specification; remove "
             "it, or leave out --reuse"
         )
 
@@ -62,29 +62,29 @@ def _copy(source: Path, target: Path) -> None:
     beside.rename(target)
 
 
-def thin(folder: SweepFolder, target: SweepFolder) -> dict[Unit, int]:
-    """Copy what a sweep's finished units need to be tabled, drawn and counted as done.
+def thin(folder: SweepFolder, target: SweepFolder) -> dict[Trial, int]:
+    """Copy what a sweep's finished trials need to be tabled, drawn and counted as done.
 
     Use it to commit results: no weights, tables of at most ``KEPT_ROWS`` rows with six
     significant digits.
 
     Returns:
-        Bytes of each unit that is now there.
+        Bytes of each trial that is now there.
 
     Raises:
-        ValueError: If a unit takes more than ``KEPT_BYTES``.
+        ValueError: If a trial takes more than ``KEPT_BYTES``.
     """
     sweep = folder.sweep()
     target.store(sweep)
     sizes = {}
-    for unit in sweep.units():
-        if folder.is_done(unit):
-            home = target.cell(unit.cell).seed(unit.seed)
-            _thin_seed(folder.cell(unit.cell).seed(unit.seed), home)
-            sizes[unit] = sum(path.stat().st_size for path in home.iterdir())
-            if sizes[unit] > KEPT_BYTES:
+    for trial in sweep.trials():
+        if folder.is_done(trial):
+            home = target.cell(trial.cell).seed(trial.seed)
+            _thin_seed(folder.cell(trial.cell).seed(trial.seed), home)
+            sizes[trial] = sum(path.stat().st_size for path in home.iterdir())
+            if sizes[trial] > KEPT_BYTES:
                 raise ValueError(
-                    f"{home} takes {sizes[unit]:,} bytes, {KEPT_BYTES:,} are allowed; "
+                    f"{home} takes {sizes[trial]:,} bytes, {KEPT_BYTES:,} are allowed; "
                     "evaluate less often or log fewer columns"
                 )
     return sizes

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from suite.collection import bounds
+from suite.cards import bounds, stored_card
 from suite.parts import ConfigError
 from suite.storage import (
     MANIFEST,
@@ -198,12 +198,7 @@ def write_minari(dataset: Dataset, dataset_id: str) -> None:
         ValueError: If the id is none, or taken.
         OSError: If the disk refuses.
     """
-    place = root() / require_id(dataset_id)
-    if place.exists():
-        raise ValueError(
-            f"there is a dataset {dataset_id!r} already; delete {place}, or choose "
-            "another id"
-        )
+    place = require_free(dataset_id)
     _make_namespace(_minari(), dataset_id)
     beside = place.with_name(f".{place.name}.tmp-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)  # a leftover of a dead process of this id
@@ -214,6 +209,21 @@ def write_minari(dataset: Dataset, dataset_id: str) -> None:
         beside.rename(place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def require_free(dataset_id: str) -> Path:
+    """Where a new dataset would lie.
+
+    Raises:
+        ValueError: If the id is none, or taken.
+    """
+    place = root() / require_id(dataset_id)
+    if place.exists():
+        raise ValueError(
+            f"there is a dataset {dataset_id!r} already; delete {place}, or choose "
+            "another id"
+        )
+    return place
 
 
 def _make_namespace(minari: ModuleType, dataset_id: str) -> None:
@@ -245,7 +255,7 @@ def _env_spec(dataset: Dataset) -> Any:
 
 
 def _metadata(dataset: Dataset, dataset_id: str) -> dict[str, Any]:
-    card = {**dataset.card, "id": dataset_id, "sha256": dataset.sha256}
+    card = stored_card(dataset, dataset_id)
     found = {
         "dataset_id": dataset_id,
         "minari_version": importlib.metadata.version("minari"),

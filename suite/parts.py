@@ -176,7 +176,11 @@ def vector_entry_point(env_id: str) -> str:
     except (gym.error.Error, ImportError) as reason:
         raise ConfigError(f"there is no environment {env_id!r}: {reason}") from None
     if not isinstance(entry, str):
-        raise ConfigError(f"the environment {env_id!r} has no vector entry point")
+        raise ConfigError(
+            f"the environment {env_id!r} has no vector entry point, by which a "
+            "benchmark makes its rows; name one in its gym.register(id, ..., "
+            "vector_entry_point=...), such as a BatchEnv of yours"
+        )
     return entry
 
 

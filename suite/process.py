@@ -16,7 +16,10 @@ from typing import Any
 from suite._version import __version__
 from suite.parts import ConfigError, resolve
 
-_RECORDED = ("numpy", "gymnasium", "mujoco", "torch", "stable_baselines3")
+_RECORDED = (
+    *("numpy", "gymnasium", "mujoco", "torch", "stable_baselines3"),
+    *("d3rlpy", "minari"),
+)
 
 
 def prepare_process() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from suite.collection import bounds
+from suite.cards import bounds
 from suite.playback import EpisodeSource
 from suite.transitions import BY_TRANSITION, LAYOUT, Dataset
 from suite.wrappers.stack import layers

@@ -48,7 +48,8 @@ def read_series(path: Path) -> dict[str, np.ndarray]:
         IntegrityError: If it is damaged or holds anything else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        with np.load(content, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as reason:
         raise IntegrityError(f"{path} is missing or damaged: {reason}") from None

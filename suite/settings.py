@@ -77,7 +77,12 @@ def change(
 
 
 def flat(document: Any, prefix: str = "") -> dict[str, Any]:
-    """The settings of a document by dotted key, parts walked through."""
+    """The settings of a document by dotted key, parts and lists of them walked through.
+
+    So that ``wrappers.0.std`` is one of them.
+    """
+    if isinstance(document, list) and document and all(map(is_part, document)):
+        document = {str(place): part for place, part in enumerate(document)}
     if isinstance(document, Mapping) and isinstance(document.get("kwargs"), Mapping):
         own = {name: value for name, value in document.items() if name != "kwargs"}
         document = {**own, **document["kwargs"]}
@@ -103,23 +108,64 @@ def overridden(
     return result
 
 
-def label(first: str, changes: Mapping[str, Any]) -> str:
-    """A folder name that says what differs: ``default-samples5-beta0.3``."""
-    words = [first]
-    for key, value in changes.items():
-        last = key.rpartition(".")[2]
-        if isinstance(value, (dict, list)):  # too long to spell
-            checksum = zlib.crc32(json.dumps(value).encode()) & 0xFFFF
-            words.append(f"{last}{checksum:04x}")
-        elif isinstance(value, str):  # of a path or a callable, its own name
-            words.append(re.split("[/:]", value)[-1])
-        else:
-            words.append(f"{last}{value}")
-    words = [re.sub(r"[^A-Za-z0-9._-]+", "_", word)[:60] for word in words]
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """A word for each of our flat settings that is not theirs, such as ``beta0.3``."""
+    words = [
+        _word(_shortest(key, ours), value)
+        for key, value in ours.items()
+        if key not in theirs or theirs[key] != value
+    ]
+    shorter: dict[str, str] = {}  # lists of parts, and how many ours has left
+    for key in theirs:
+        part = re.fullmatch(r"(.+)\.(\d+)\.call", key)
+        if part and key not in ours and part[1] not in ours:
+            shorter.setdefault(part[1], part[2])
+    return words + [f"{name}{count}" for name, count in shorter.items()]
+
+
+def label(first: str, words: Sequence[str]) -> str:
+    """A folder name that says what differs: ``default-samples5-beta0.3``.
+
+    Where there is no room for all, the length of the training is left out, which every
+    table states, and then it ends in how many more there are: ``+2``.
+    """
+    words = [re.sub(r"[^A-Za-z0-9._-]+", "_", word)[:60] for word in (first, *words)]
+    if len("-".join(words)) > 60:
+        words = [word for word in words if not word.startswith("total_timesteps")]
     # Whole words: half a number would be another number.
-    while len("-".join(words)) > 60:
-        words.pop()
-    return "-".join(words)
+    for count in range(len(words), 0, -1):
+        left = len(words) - count
+        spelled = "-".join(words[:count]) + (f"+{left}" if left else "")
+        if len(spelled) <= 60:
+            return spelled
+    return words[0]
+
+
+def _shortest(key: str, settings: Mapping[str, Any]) -> str:
+    """As much of a dotted key, from its end, as no other setting ends in.
+
+    Not from a number on: of ``wrappers.1.std`` that would say little.
+    """
+    steps = key.split(".")
+    for count in range(1, len(steps)):
+        end = "." + ".".join(steps[-count:])
+        is_shared = any(f".{name}".endswith(end) for name in settings if name != key)
+        if not is_shared and not end[1].isdigit():
+            return end[1:]
+    return key
+
+
+def _word(name: str, value: Any) -> str:
+    if value in ([], {}):
+        return f"{name}0"
+    if isinstance(value, (dict, list)):  # too long to spell
+        return f"{name}{zlib.crc32(json.dumps(value).encode()) & 0xFFFF:04x}"
+    return _own_name(value) if isinstance(value, str) else f"{name}{value}"
+
+
+def _own_name(text: str) -> str:
+    """Of a path or a callable."""
+    return re.split("[/:]", text)[-1]
 
 
 def require_type(value: Any, hint: Any, name: str) -> None:

@@ -1,7 +1,7 @@
 """Sweeps: grids of benchmarks that are run, compared and drawn together, as data.
 
 A sweep has cells; a cell has a place on named axes and a specification. A cell with one
-of its seeds is a unit of work: it is carried out by ``suite.runs.run_seed`` like any
+of its seeds is a trial: it is carried out by ``suite.runs.run_seed`` like any
 other run, into runs/<sweep>/<cell>-<digest>/seed-<n>.
 """
 
@@ -33,7 +33,7 @@ class SweepScale:
 
 
 @dataclass(frozen=True)
-class Unit:
+class Trial:
     """A cell with one of its seeds: what is run, or was, as a whole."""
 
     cell: Cell
@@ -194,7 +194,7 @@ class Sweep:
         )
 
     # ----------------------------------------------------------------- selection
-    def units(self, only: str = "") -> list[Unit]:
+    def trials(self, only: str = "") -> list[Trial]:
         """The work, the dearest first; of two alike the lower seed.
 
         Args:
@@ -205,8 +205,8 @@ class Sweep:
             UnknownName: If there is no such axis or value, or no cell at that place.
         """
         chosen = self._chosen(only)
-        units = [
-            Unit(cell, seed)
+        trials = [
+            Trial(cell, seed)
             for cell in self.cells
             for seed in cell.spec.seeds
             if all(
@@ -214,17 +214,17 @@ class Sweep:
                 for axis, values in chosen.items()
             )
         ]
-        if not units:
+        if not trials:
             raise UnknownName(f"no cell of the sweep {self.name} is at {only}")
-        return sorted(units, key=lambda unit: (-unit.cell.cost, unit.seed))
+        return sorted(trials, key=lambda trial: (-trial.cell.cost, trial.seed))
 
-    def check(self, units: Iterable[Unit]) -> None:
-        """Import what the specifications of some units name, see that it fits.
+    def check(self, trials: Iterable[Trial]) -> None:
+        """Import what the specifications of some trials name, see that it fits.
 
         Raises:
             ConfigError: Naming the cell, the part and the argument.
         """
-        for cell in dict.fromkeys(unit.cell for unit in units):
+        for cell in dict.fromkeys(trial.cell for trial in trials):
             try:
                 cell.spec.check()
             except ValueError as reason:

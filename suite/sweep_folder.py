@@ -22,7 +22,7 @@ from suite.storage import (
     read_table,
     write_json,
 )
-from suite.sweep import Sweep, Unit
+from suite.sweep import Sweep, Trial
 from suite.sweep_results import CellResults, Results, SeedResult
 
 TABLES = ("eval.csv", "metrics.csv")
@@ -47,25 +47,25 @@ class SweepFolder:
         """The run folder of a cell."""
         return RunFolder(self.path / cell.folder_name)
 
-    def is_done(self, unit: Unit) -> bool:
-        """Whether a unit has finished.
+    def is_done(self, trial: Trial) -> bool:
+        """Whether a trial has finished.
 
         Raises:
             IntegrityError: If what lies there is no result.
         """
-        return self.cell(unit.cell).result(unit.seed) is not None
+        return self.cell(trial.cell).result(trial.seed) is not None
 
-    def state(self, unit: Unit) -> str:
+    def state(self, trial: Trial) -> str:
         """``"new"``, ``"begun"`` (it can go on) or ``"finished"``."""
-        if self.is_done(unit):
+        if self.is_done(trial):
             return "finished"
-        is_begun = self.cell(unit.cell).saved(unit.seed) is not None
+        is_begun = self.cell(trial.cell).saved(trial.seed) is not None
         return "begun" if is_begun else "new"
 
-    def job(self, unit: Unit, device: str, command: str, fresh: bool = False) -> Job:
-        """A unit to be carried out here, see ``Job``."""
-        path, spec = self.cell(unit.cell).path, unit.cell.spec
-        return Job(path, unit.seed, spec, device, command, fresh)
+    def job(self, trial: Trial, device: str, command: str, fresh: bool = False) -> Job:
+        """A trial to be carried out here, see ``Job``."""
+        path, spec = self.cell(trial.cell).path, trial.cell.spec
+        return Job(path, trial.seed, spec, device, command, fresh)
 
     def store(self, sweep: Sweep) -> None:
         """Write down what is run here."""

@@ -132,7 +132,7 @@ def summary(results: Results) -> dict[str, Any]:
         "sweep": sweep.name,
         "metric": sweep.metric,
         "baseline": sweep.baseline,
-        "units": sum(len(cell.spec.seeds) for cell in sweep.cells),
+        "trials": sum(len(cell.spec.seeds) for cell in sweep.cells),
         "finished": sum(len(found.seeds) for found in results.cells),
         "cells": [_row(results, found) for found in results.cells],
         "aggregates": results.aggregates,

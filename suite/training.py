@@ -14,6 +14,7 @@ from suite.arrays import NotRestorable
 from suite.artefacts import Artefact, located
 from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found, Learner, pack
+from suite.datasets import build_dataset
 from suite.evaluation import require_finite
 from suite.parts import ConfigError, build, resolve
 from suite.process import env_seed, random_state, seed_globals, set_random_state
@@ -134,7 +135,7 @@ class Training:
         parts.check_data()
         if parts.data is None:
             return None
-        return build(parts.data, {"seed": self.seed})
+        return build_dataset(parts.data, seed=self.seed)
 
     def _start_from(self, start: str) -> None:
         policy = resolve("suite.agents.policies:load_policy")(start, self.origin.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +137,13 @@ class Dataset:
         return self._boxes[kind]
 
     # ---------------------------------------------------------------- derived ones
+    @staticmethod
+    def concatenated(parts: Sequence[Dataset], card: Mapping[str, Any]) -> Dataset:
+        """Several datasets as one, their episodes numbered anew."""
+        arrays = {n: np.concatenate([getattr(p, n) for p in parts]) for n in LAYOUT}
+        arrays["episode_ids"] = np.arange(len(arrays["lengths"]))
+        return Dataset(**arrays, card=card)
+
     def episode(self, index: int) -> Dataset:
         """The index-th episode alone; its arrays are views."""
         first, after = self.offsets[index : index + 2]
@@ -161,10 +168,16 @@ class Dataset:
                 f"none of the {self.num_episodes} episodes would be left; a dataset "
                 "needs at least one"
             )
-        rows = np.repeat(kept, self.lengths)
-        arrays = {name: getattr(self, name)[rows] for name in BY_TRANSITION}
+        # Runs of episodes are copied as blocks, several times as fast as rows.
+        edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
+        runs = self.offsets[edges].reshape(-1, 2).tolist()
+        arrays = {name: self._blocks(name, runs) for name in BY_TRANSITION}
         arrays.update({name: getattr(self, name)[kept] for name in BY_EPISODE})
         return self._derived(arrays)
+
+    def _blocks(self, name: str, runs: list[list[int]]) -> np.ndarray:
+        array = getattr(self, name)
+        return np.concatenate([array[first:after] for first, after in runs])
 
     def repeated(self, counts: np.ndarray) -> Dataset:
         """This dataset with some transitions left out and some several times.

@@ -2,20 +2,38 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from toys import TOY, Shift
 
 from suite import benchmark
+from suite.artefacts import references, referred
 from suite.benchmark import Benchmark, Env, UnknownName, get, names, register
-from suite.parts import ConfigError, Part, Ref, arguments, build, frozen, to_json
-from suite.settings import parse
+from suite.parts import (
+    ConfigError,
+    Part,
+    Ref,
+    arguments,
+    build,
+    from_json,
+    frozen,
+    to_json,
+)
+from suite.runs import RunFolder, run_seed
+from suite.settings import label, parse
 
-OURS = ["pickcube-awr", "pickcube-gae", "pickcube-logstd", "pickcube-ppo"]
+# Every registered one is swept; nothing needs to be named here.
+OURS = names()
 SCALED = [(name, scale) for name in OURS for scale in get(name).scales]
+RESULTS = sorted((Path(__file__).parents[1] / "docs" / "results").glob("*/*/seed-*"))
+
+
+SHIFT = {"call": "toys:Shift", "kwargs": {"by": 1.0}}
 
 
 @pytest.fixture
@@ -25,8 +43,9 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Benchmark:
 
 
 # ------------------------------------------------------------------------ every one
-def test_the_pickcube_benchmarks_are_registered():
-    assert set(OURS) <= set(names())
+def test_the_sweep_finds_something():
+    main = {"pickcube-awr", "pickcube-gae", "pickcube-logstd", "pickcube-ppo"}
+    assert main <= set(OURS) and len(RESULTS) >= 10
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -42,7 +61,11 @@ def test_a_specification_survives_json_and_pickle(name: str):
 def test_every_scale_applies_and_names_arguments_that_exist(name: str, scale: str):
     spec = get(name).at_scale(scale)
     spec.check()
-    assert spec.label == scale
+    # One that only runs more seeds computes the same with each of them.
+    scales = get(name).scales
+    assert spec.label in [
+        each for each in scales if get(name).at_scale(each).digest == spec.digest
+    ]
     assert set(spec.checkpoint_at) <= set(range(updates(spec) + 1))
 
 
@@ -51,6 +74,27 @@ def test_every_benchmark_says_how_long_each_scale_takes(name: str):
     scales = get(name).scales
     assert list(scales) == ["smoke", "quick", "default", "paper"]
     assert all(scale.time for scale in scales.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_a_smoke_run_ends_with_its_metric(name: str, tmp_path: Path):
+    # It must take seconds; benchmarks/sizes.py has sizes for that.
+    spec = get(name).at_scale("smoke")
+    for reference in references(spec):
+        needed, _, seed = referred(reference)
+        list(run_seed(needed, RunFolder.of(needed, tmp_path), seed, device="cpu"))
+    folder = RunFolder.of(spec, tmp_path)
+    list(run_seed(spec, folder, 0, device="cpu"))
+    result = folder.result(0)
+    assert result is not None and np.isfinite(result["final"])
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_committed_result_lies_where_its_specification_says(path: Path):
+    """A changed digest or label would orphan it: a later run would not find it."""
+    spec = Benchmark.from_json(json.loads((path / "spec.json").read_text()))
+    assert RunFolder.of(spec, path.parents[2]).path == path.parent
 
 
 def updates(spec: Benchmark) -> int:
@@ -280,10 +324,41 @@ def test_the_digest_changes_with_every_setting(key: str):
             "default-MonteCarlo",
         ),
         ({"start": "runs/some where/policy-3"}, "default-policy-3"),
+        ({"agent.gamma": 0.9, "agent.n_epochs": 9}, "default-n_epochs9-agent.gamma0.9"),
+        ({"agent.advantage.gamma": 0.5}, "default-gamma0.5"),  # the only one
+        ({"wrappers": [SHIFT]}, "default-Shift-by1.0"),
+        (
+            {"wrappers": [SHIFT, SHIFT]},
+            "default-Shift-wrappers.0.by1.0-Shift-wrappers.1.by1.0",
+        ),
     ],
 )
 def test_the_label_says_what_differs(toy: Benchmark, settings, label):
     assert toy.with_settings(settings).label == label
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "label"),
+    [
+        ([SHIFT, {**SHIFT, "kwargs": {"by": 2.0}}], "default-wrappers.1.by2.0"),
+        ([SHIFT], "default-wrappers1"),
+        ([], "default-wrappers0"),
+    ],
+)
+def test_the_label_tells_wrappers_apart(monkeypatch, wrappers, label):
+    two = replace(TOY, name="toy-two", wrappers=(from_json(SHIFT), from_json(SHIFT)))
+    monkeypatch.setitem(benchmark._registered, "toy-two", two)
+    assert two.with_settings({"wrappers": wrappers}).label == label
+
+
+def test_a_label_without_room_says_how_many_more_differ():
+    words = [f"learning_rate{i}" for i in range(9)]
+    assert label("default", words[:3]).count("-") == 3
+    assert label("default", words) == "-".join(["default", *words[:3]]) + "+6"
+    # The length of the training goes first: committed results are called like that.
+    some = [*words[:3], "total_timesteps123456"]
+    assert label("default", some) == "-".join(["default", *words[:3]])
+    assert label("default", some[2:]) == "default-learning_rate2-total_timesteps123456"
 
 
 def test_a_value_too_long_to_spell_still_tells_labels_apart(toy: Benchmark):
@@ -326,7 +401,8 @@ def test_a_second_benchmark_of_a_name_is_refused(toy: Benchmark):
     [
         ({"agnet": 1}, "specification has no 'agnet'"),
         ({"about": 3}, "about must be str, got 3"),
-        ({"agent": {"calls": "a:b"}}, "must read"),
+        ({"agent": {"calls": "a:b"}}, "agent must read"),
+        ({"wrappers": [{"calls": "a:b"}]}, "wrappers.0 must read Part"),
         ({"wrappers": [1]}, "wrappers must be a list"),
         ({"env": {"num_envs": 3}}, "env needs 'id'"),
         ({"reference": {"source": "x", "rows": [[1, 2]]}}, "rows must be"),
@@ -343,6 +419,35 @@ def test_a_document_that_lacks_a_field_is_refused():
     del document["metric"]
     with pytest.raises(ConfigError, match="specification needs 'metric'"):
         Benchmark.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"wrappers": ("suite.wrappers:RewardNoise",)}, "wrappers.0 must read Part"),
+        ({"wrappers": "suite.wrappers:RewardNoise"}, "wrappers must be a tuple"),
+        ({"wrappers": Part("a:b")}, r"a single one is written \(part,\)"),
+        ({"evaluation": "suite.evaluation:SuccessRate"}, "evaluation must read Part"),
+    ],
+)
+def test_what_is_no_part_is_refused_when_it_is_written(wrong, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        replace(TOY, **wrong)
+
+
+class Needy(Shift):
+    def __init__(self, env: Any, seed: int):
+        super().__init__(env, by=float(seed))
+
+
+def test_a_wrapper_that_wants_the_runs_seed_is_refused_before_the_run():
+    with pytest.raises(ConfigError, match="Needy needs the argument 'seed'"):
+        replace(TOY, wrappers=(Part(f"{__name__}:Needy"),)).check()
+
+
+def test_wrappers_may_come_as_a_list():
+    parts: Any = [Part("toys:Shift", {"by": 1.0})]
+    assert replace(TOY, wrappers=parts) == replace(TOY, wrappers=tuple(parts))
 
 
 # ---------------------------------------------------------------------------- parts
@@ -446,5 +551,5 @@ def test_wrappers_go_around_the_environment_the_first_one_innermost():
 def test_an_environment_without_a_vector_form_is_refused():
     gym.register("Scalar-v0", entry_point="nowhere:Nothing")
     document = {**TOY.to_json(), "env": to_json(Env("Scalar-v0"))}
-    with pytest.raises(ConfigError, match="has no vector entry point"):
+    with pytest.raises(ConfigError, match=r"no vector entry point, .* name one in its"):
         Benchmark.from_json(document).make_env(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,9 @@ from suite.sweep_results import CellResults, Results, SeedResult
 STEPS = (0.0, 1000.0, 2000.0)
 
 
-def cell_results(axes: dict[str, Any], curves: list[list[float]]) -> CellResults:
+def cell_results(
+    axes: dict[str, Any], curves: Sequence[Sequence[float]]
+) -> CellResults:
     seeds = {
         seed: SeedResult(
             {"final": curve[-1], "mean_of_last_3": curve[-1]},
@@ -57,7 +60,7 @@ PAIRED = of(
 )
 
 
-def painted(figure: Any, results: Results = PAIRED) -> Canvas:
+def painted(figure: Any, results: Results = PAIRED) -> Any:
     canvas = Canvas(layout="constrained")
     FigureCanvasAgg(canvas)
     assert figure.paint(results, canvas)
@@ -65,7 +68,7 @@ def painted(figure: Any, results: Results = PAIRED) -> Canvas:
     return canvas
 
 
-def lines(canvas: Canvas, panel: int = 0) -> dict[str, np.ndarray]:
+def lines(canvas: Any, panel: int = 0) -> dict[str, np.ndarray]:
     """The curves of a panel by their name in the legend."""
     drawn = canvas.axes[panel].lines
     return {
@@ -76,11 +79,11 @@ def lines(canvas: Canvas, panel: int = 0) -> dict[str, np.ndarray]:
 
 
 def test_curves_have_a_row_a_rival_and_a_column_a_task():
-    canvas = painted(Curves("c", "y", steps="updates"))
+    canvas = painted(Curves("c", "y"))
     titles = [panel.get_title(loc="left") for panel in canvas.axes]
     assert titles == ["Algo A, s", "Algo A, t", "b, s", "b, t"]
     assert canvas.axes[0].get_ylabel() == "score of it"
-    assert canvas.axes[2].get_xlabel() == "updates"
+    assert canvas.axes[2].get_xlabel() == "environment steps"
     assert [t.get_text() for t in canvas.legends[0].texts] == ["clean", "k30"]
 
 
@@ -137,7 +140,7 @@ def test_a_comparison_shows_means_over_tasks_and_who_wins():
     ]
     # 3 5 7 on two tasks, a quarter off each end: 3 5 5 7; 1 2 3: 1 2 2 3.
     assert shown == [[5], [2]]
-    assert left.get_xlabel() == "IQM of normalized_return"
+    assert left.get_xlabel() == "IQM of normalized_return (points)"
     wins = [
         line.get_xdata().tolist() for line in right.lines if line.get_marker() == "^"
     ]

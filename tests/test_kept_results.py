@@ -31,7 +31,7 @@ SMALL = DIALS.at_scale("smoke")
 def ran(sweep: Sweep, out: Path, only: str = ONLY) -> SweepFolder:
     folder = SweepFolder.of(sweep, out)
     folder.store(sweep)
-    jobs = [folder.job(unit, "cpu", "by hand") for unit in sweep.units(only)]
+    jobs = [folder.job(trial, "cpu", "by hand") for trial in sweep.trials(only)]
     list(Here(1).run(jobs))
     return folder
 
@@ -51,12 +51,12 @@ def committed(whole: SweepFolder, tmp_path: Path) -> SweepFolder:
 def test_a_thinned_seed_is_small_and_has_no_weights(whole, tmp_path):
     target = SweepFolder(tmp_path / "x")
     sizes = thin(whole, target)
-    assert [(unit.cell.label, unit.seed) for unit in sizes] == [
+    assert [(trial.cell.label, trial.seed) for trial in sizes] == [
         *(("cql-hopper-k0", 0), ("cql-hopper-k30", 0)),
         *(("cql-hopper-k0", 1), ("cql-hopper-k30", 1)),
     ]
-    for unit, size in sizes.items():
-        home = target.cell(unit.cell).seed(unit.seed)
+    for trial, size in sizes.items():
+        home = target.cell(trial.cell).seed(trial.seed)
         assert {path.name for path in home.iterdir()} == {
             *("spec.json", "result.json", "timing.json", "eval.csv", "metrics.csv")
         }
@@ -106,25 +106,25 @@ def test_what_stays_too_large_is_refused(whole, tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------- reuse
 def test_committed_units_count_as_done(committed, tmp_path):
     folder = SweepFolder.of(SMALL, tmp_path / "runs")
-    units = SMALL.units("algo=cql,env=hopper")
-    copied = reuse(folder, units, committed)
+    trials = SMALL.trials("algo=cql,env=hopper")
+    copied = reuse(folder, trials, committed)
     assert len(copied) == 4
-    assert [unit for unit in units if not folder.is_done(unit)] == [
-        unit for unit in units if unit.seed == 2 or unit.cell.label.endswith("k60")
+    assert [trial for trial in trials if not folder.is_done(trial)] == [
+        trial for trial in trials if trial.seed == 2 or trial.cell.label.endswith("k60")
     ]
-    for unit in copied:
+    for trial in copied:
         ours, theirs = (
-            each.cell(unit.cell).seed(unit.seed) for each in (folder, committed)
+            each.cell(trial.cell).seed(trial.seed) for each in (folder, committed)
         )
         assert contents(ours) == contents(theirs)
-    assert reuse(folder, units, committed) == []
+    assert reuse(folder, trials, committed) == []
 
 
 def test_a_unit_that_is_there_is_left_alone_and_a_begun_one_replaced(
     committed, tmp_path
 ):
     folder = ran(SMALL, tmp_path / "runs", "algo=cql,env=hopper,k=0,seed=0")
-    done, begun = SMALL.units("algo=cql,env=hopper,k=0,seed=0|1")
+    done, begun = SMALL.trials("algo=cql,env=hopper,k=0,seed=0|1")
     before = contents(folder.cell(done.cell).seed(0))
     (folder.cell(begun.cell).seed(1) / "checkpoints" / "1").mkdir(parents=True)
     copied = reuse(folder, [done, begun], committed)
@@ -135,28 +135,28 @@ def test_a_unit_that_is_there_is_left_alone_and_a_begun_one_replaced(
 
 def test_another_specification_is_not_reused(committed, tmp_path):
     folder = SweepFolder.of(DIALS, tmp_path / "runs")
-    assert reuse(folder, DIALS.units(ONLY), committed) == []
+    assert reuse(folder, DIALS.trials(ONLY), committed) == []
 
 
 def test_a_result_that_is_not_of_its_folder_is_refused(committed, tmp_path):
-    unit = SMALL.units(ONLY)[0]
-    home = committed.cell(unit.cell).seed(unit.seed)
+    trial = SMALL.trials(ONLY)[0]
+    home = committed.cell(trial.cell).seed(trial.seed)
     spec = read_json(home / "spec.json")
     spec["total_timesteps"] = 1
     (home / "spec.json").write_text(json.dumps(spec))
     folder = SweepFolder.of(SMALL, tmp_path / "runs")
     with pytest.raises(IntegrityError, match="is not the result of its specification"):
-        reuse(folder, [unit], committed)
-    assert not folder.is_done(unit)
+        reuse(folder, [trial], committed)
+    assert not folder.is_done(trial)
     shutil.rmtree(home)
     home.mkdir()
     write_json(home / "result.json", {"schema": 1})
     with pytest.raises(IntegrityError, match="is not a result of schema"):
-        reuse(folder, [unit], committed)
+        reuse(folder, [trial], committed)
 
 
 def test_a_unit_that_another_process_runs_is_left_to_it(committed, tmp_path):
     folder = SweepFolder.of(SMALL, tmp_path / "runs")
-    one, *others = SMALL.units(ONLY)
+    one, *others = SMALL.trials(ONLY)
     with folder.cell(one.cell).locked(one.seed):
         assert reuse(folder, [one, *others], committed) == others

@@ -23,6 +23,7 @@ from toys import RESUMABLE, TOY, TOY_PPO
 from suite import benchmark
 from suite.agents.ppo import PPO
 from suite.arrays import NotRestorable, Restorable
+from suite.artefacts import references, referred
 from suite.benchmark import Benchmark, get, names
 from suite.checkpoints import Checkpoints, Learner
 from suite.parts import ConfigError
@@ -417,19 +418,32 @@ if point == "collection":
     hook(collection, "_ends")
 elif point == "update":
     hook(torch.nn.utils, "clip_grad_norm_")
+elif point == "gradient":
+    from suite.agents.offline_learner import OfflineLearner
+    hook(OfflineLearner, "update")
 else:
     storage._write_synced = half_a_write
 folder = RunFolder(out)
 for _ in run_seed(spec, folder, 0, device="cpu", threads=1):
     pass
 """
-# The calls are of the second iteration: 8 (10) steps and 4 minibatches make one.
-POINTS = {"collection": {"toy": 12, "smoke": 15}, "update": {"toy": 6, "smoke": 6}}
+# The calls are of the second iteration: 8 (10) steps and 4 minibatches make one, or 4
+# updates on data.
+POINTS = {
+    "collection": {"toy": 12, "smoke": 15},
+    "update": {"toy": 6, "smoke": 6},
+    "gradient": {"toy": 6},
+}
+ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
+KILLS = [
+    *((name, point) for name in ONLINE for point in ("collection", "update")),
+    *((name, "gradient") for name in OFFLINE),
+    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE)),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["collection", "update", "checkpoint"])
-@pytest.mark.parametrize("name", ["ppo", "awr", "rerollout", "smoke"])
+@pytest.mark.parametrize(("name", "point"), KILLS)
 def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
     spec = {**RESUMABLE, "smoke": SMOKE}[name]
     folder = RunFolder.of(spec, tmp_path)
@@ -454,16 +468,27 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
     assert contents(folder.seed(0)) == uninterrupted(name)
 
 
+def one_of_each_kind() -> list[str]:
+    """Benchmarks that differ in more than numbers from those before them."""
+    found: dict[Any, str] = {}
+    for name in names():
+        agent = get(name).agent
+        advantage = getattr(agent.kwargs.get("advantage"), "call", None)
+        needs = bool(references(get(name)))
+        found.setdefault((agent.call, advantage, needs), name)
+    return list(found.values())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(names()))
+@pytest.mark.parametrize("name", one_of_each_kind())
 def test_another_process_computes_the_same_bytes(tmp_path, monkeypatch, name):
     arguments = ["run", name, "--scale", "smoke", "--threads", "1", "--device", "cpu"]
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
-        if name == "pickcube-gae-critic":  # which starts from the result of another
-            critic = get("pickcube-critic").at_scale("smoke")
-            folder = RunFolder.of(critic, tmp_path / place / "runs")
-            list(run_seed(critic, folder, 0, device="cpu"))
+        for reference in references(get(name).at_scale("smoke")):
+            needed, _, seed = referred(reference)
+            folder = RunFolder.of(needed, tmp_path / place / "runs")
+            list(run_seed(needed, folder, seed, device="cpu"))
     code = "from suite_bench.main import main; main()"
     there = subprocess.run(
         [sys.executable, "-c", code, *arguments],

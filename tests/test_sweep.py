@@ -20,7 +20,7 @@ from suite.sweep_folder import SweepFolder
 
 
 def chosen(only: str) -> list[tuple[str, int]]:
-    return [(unit.cell.label, unit.seed) for unit in DIALS.units(only)]
+    return [(trial.cell.label, trial.seed) for trial in DIALS.trials(only)]
 
 
 # ------------------------------------------------------------------------------ cells
@@ -123,7 +123,7 @@ def test_the_default_scale_has_the_name_of_the_sweep_and_all_cells():
 def test_a_scale_may_choose_seeds():
     one = replace(spec(1), scales={"one": sweep_scale({"seeds": [4]})})
     grid = Sweep("x", "", (Cell({"k": 1}, one),), scales={"one": SweepScale("no time")})
-    assert [unit.seed for unit in grid.at_scale("one").units()] == [4]
+    assert [trial.seed for trial in grid.at_scale("one").trials()] == [4]
 
 
 def sweep_scale(settings: dict[str, Any]) -> Any:
@@ -178,7 +178,7 @@ def test_a_cell_without_an_axis_is_not_chosen_by_it():
 )
 def test_a_selection_of_nothing_says_what_there_is(only, text):
     with pytest.raises(UnknownName) as refused:
-        DIALS.units(only)
+        DIALS.trials(only)
     assert text in str(refused.value)
 
 
@@ -197,7 +197,7 @@ def test_a_cell_that_cannot_be_built_is_named():
     wrong = Cell({"k": 1}, spec(1).with_settings({"agent.call": "dials:Nobody"}))
     grid = Sweep("x", "", (wrong,))
     with pytest.raises(ConfigError, match=r"k1: 'dials' has no 'Nobody'"):
-        grid.check(grid.units())
+        grid.check(grid.trials())
 
 
 # ---------------------------------------------------------------------------- a folder
@@ -210,10 +210,10 @@ def test_a_folder_tells_what_is_run_in_it(tmp_path: Path):
     folder.store(DIALS)  # as another one that runs the same would
     assert (folder.path / "sweep.json").stat().st_ino == written.st_ino
     assert folder.sweep() == DIALS
-    unit = DIALS.units()[0]
-    assert folder.state(unit) == "new"
-    assert folder.job(unit, "cpu", "x").path == (
-        tmp_path / "dials" / unit.cell.folder_name
+    trial = DIALS.trials()[0]
+    assert folder.state(trial) == "new"
+    assert folder.job(trial, "cpu", "x").path == (
+        tmp_path / "dials" / trial.cell.folder_name
     )
 
 

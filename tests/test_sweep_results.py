@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def seed_result(score: float) -> SeedResult:
     return SeedResult(result, (curve, loss))
 
 
-def results(scores: dict[Any, list[float]] = SCORES, **changes: Any) -> Results:
+def results(scores: Mapping[Any, Sequence[float]] = SCORES, **changes: Any) -> Results:
     cells = {
         place: Cell(dict(zip(("algo", "env", "k"), place, strict=True)), spec(1))
         for place in scores
@@ -96,7 +97,7 @@ def test_what_has_not_run_is_told_as_missing():
     assert found["seeds"] == [] and found["missing"] == [0, 1, 2]
     assert found["final"] is None and found["drop"] is None
     told = summary(results())
-    assert (told["units"], told["finished"]) == (24, 20)
+    assert (told["trials"], told["finished"]) == (24, 20)
 
 
 def test_aggregates_are_over_tasks_and_seeds_that_all_tasks_have():

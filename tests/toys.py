@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from gymnasium import spaces
 
 from suite.agents.advantages import GAE, Estimate, Rollout
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale
+from suite.collection import UniformBehaviour
+from suite.datasets import collect, corrupt
 from suite.envs.batch import BatchEnv
+from suite.transitions import Dataset
 
 TIME_LIMIT = 10
 
@@ -209,4 +213,51 @@ def _measured(name: str, estimator: str) -> Benchmark:
 TOY_AWR = _measured("toy-awr", "suite.agents.rerollout:LookaheadReRollout")
 TOY_RR = _measured("toy-rerollout", "suite.agents.rerollout:ReRollout")
 TOY_DICE = TOY_PPO.with_settings({"agent.advantage.call": "toys:Dice"})
-RESUMABLE = {"ppo": TOY_PPO, "awr": TOY_AWR, "rerollout": TOY_RR, "dice": TOY_DICE}
+
+
+def walks(steps: int, corruptions: Sequence[Any] = ()) -> Dataset:
+    """What random actions meet."""
+    env = ToyVectorEnv(4, autoreset_mode="disabled")
+    data = collect(env, UniformBehaviour(env.single_action_space), steps, seed=0)
+    return corrupt(data, corruptions)
+
+
+def _offline(algorithm: str, **settings: Any) -> Benchmark:
+    """An offline agent on noisy data, probed on clean data."""
+    clean = Part("toys:walks", {"steps": 300})
+    noise = Part("suite.wrappers:RewardNoise", {"std": 0.1})
+    agent = {
+        "net_arch": [8],
+        "batch_size": 16,
+        "updates_per_iteration": 4,
+        "normalize_obs": True,
+        "return_span": 10.0,
+        "probe": Part("suite.agents.probe:Probe", {"data": clean, "pairs": 16}),
+        **settings,
+    }
+    return Benchmark(
+        name=f"toy-{algorithm.lower()}",
+        about="The same point, from data. It is for tests.",
+        env=Env("toys:Toy-v0"),
+        agent=Part(f"suite.agents.offline:{algorithm}", agent),
+        total_timesteps=15,  # the last iteration is shorter
+        data=Part("toys:walks", {"steps": 300, "corruptions": [noise]}),
+        evaluation=Part(
+            "suite.scores:NormalizedReturn",
+            {"reference": "hopper", "local": [0.0, 1.0], "episodes": 4, "steps": 10},
+        ),
+        metric="normalized_return",
+        checkpoint_at=(0, 2),
+    )
+
+
+TOY_IQL = _offline("IQL", actor_decay=16)
+TOY_CQL = _offline("CQL", n_action_samples=2)
+RESUMABLE = {
+    "ppo": TOY_PPO,
+    "awr": TOY_AWR,
+    "rerollout": TOY_RR,
+    "dice": TOY_DICE,
+    "iql": TOY_IQL,
+    "cql": TOY_CQL,
+}

@@ -57,6 +57,24 @@ class Estimate:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def require_estimate(estimate: Any, rollout: Rollout, estimator: Any) -> Estimate:
+    """The estimate, if it is one of that rollout.
+
+    Raises:
+        ValueError: Naming the estimator, what it must return and what it did.
+    """
+    shape, told = rollout.rewards.shape, type(estimate).__name__
+    if isinstance(estimate, Estimate):
+        found: list[Any] = [estimate.advantages, estimate.returns]
+        if all(isinstance(a, np.ndarray) and a.shape == shape for a in found):
+            return estimate
+        told = " and ".join(f"{type(a).__name__} {np.shape(a)}" for a in found)
+    raise ValueError(
+        f"{type(estimator).__name__} must return Estimate(advantages, returns), two "
+        f"arrays (T, N) = {shape}, got {told}"
+    )
+
+
 class Advantage(Protocol):
     """Estimates advantages of a rollout; hand one to ``PPO`` or ``AWR``.
 

@@ -173,7 +173,7 @@ class OfflineLearner(ABC):
         """The metrics of an iteration."""
         told = {f"train/{n}": float(np.nanmean(v)) for n, v in losses.items()}
         for name in self.traced:
-            variances = rolling_variance(self._losses[name][-WINDOW:])
+            variances = rolling_variance(self._losses[name][-WINDOW:], WINDOW)
             told[f"train/{name}_variance"] = float(variances[-1])
         told["train/reward_factor"] = self.reward_factor
         if self.probe is None:

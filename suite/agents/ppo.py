@@ -18,7 +18,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from suite.agents.advantages import GAE, Advantage, Estimate, StatefulAdvantage
+from suite.agents.advantages import (
+    GAE,
+    Advantage,
+    Estimate,
+    StatefulAdvantage,
+    require_estimate,
+)
 from suite.agents.collection import collected, fill
 from suite.agents.state import (
     copy_critic,
@@ -274,7 +280,8 @@ class PPO(sb3.PPO):
         if rollout is None:
             return False
         estimating = time.perf_counter()
-        estimate = self.estimator(rollout, self.policy)
+        estimator = self.estimator
+        estimate = require_estimate(estimator(rollout, self.policy), rollout, estimator)
         fill(rollout_buffer, rollout, estimate)
         callback.update_locals({"rollout": rollout, "estimate": estimate})
         callback.on_rollout_end()

@@ -1,81 +1,12 @@
-"""Weights and optimizer memory as trees for checkpoints, and back, cast to nothing."""
+"""State of an agent: its critic; weights and optimizers as ``suite.worldmodels``."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from suite.checkpoints import require_like
-from suite.storage import IntegrityError
-
-
-def load_weights(module: torch.nn.Module, tree: dict[str, Any], where: str) -> None:
-    """Load a ``state_dict`` of exactly the names, shapes and dtypes of a module.
-
-    Use it instead of ``load_state_dict``, which casts other dtypes in silence.
-
-    Args:
-        module: What to load into.
-        tree: Tensors by name.
-        where: Its name, for the message.
-
-    Raises:
-        IntegrityError: If a name, shape or dtype differs.
-    """
-    own = module.state_dict()
-    placed = {
-        name: tensor.to(own[name].device) if name in own else tensor
-        for name, tensor in tree.items()
-    }
-    require_like(placed, own, where)
-    module.load_state_dict(placed)
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What an optimizer remembers of each parameter, and its learning rates."""
-    memory = optimizer.state_dict()["state"]
-    return {
-        "memory": {str(index): dict(slots) for index, slots in memory.items()},
-        "learning_rates": [group["lr"] for group in optimizer.param_groups],
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tree: dict[str, Any]) -> None:
-    """Take over an ``optimizer_state`` of the same parameters.
-
-    Raises:
-        IntegrityError: If it is of others.
-    """
-    full = optimizer.state_dict()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    rates = [group["lr"] for group in optimizer.param_groups]
-    require_like(
-        dict(enumerate(tree["learning_rates"])), dict(enumerate(rates)), "optimizer.lr"
-    )
-    memory = {int(index): slots for index, slots in tree["memory"].items()}
-    for index, slots in memory.items():
-        if not 0 <= index < len(parameters):
-            raise IntegrityError(f"optimizer has no parameter {index}")
-        for name, slot in slots.items():
-            _require_fitting(slot, parameters[index], f"optimizer.{index}.{name}")
-    full["state"] = memory
-    for group, rate in zip(full["param_groups"], tree["learning_rates"], strict=True):
-        group["lr"] = rate
-    optimizer.load_state_dict(full)
-
-
-def _require_fitting(slot: Any, parameter: torch.Tensor, where: str) -> None:
-    """A slot is a number, or an array like its parameter, or one number of it."""
-    if not isinstance(slot, torch.Tensor):
-        return
-    is_fitting = slot.dim() == 0 or slot.shape == parameter.shape
-    if slot.dtype != parameter.dtype or not is_fitting:
-        raise IntegrityError(
-            f"{where} does not fit: it is {slot.dtype} {tuple(slot.shape)} for a "
-            f"parameter of {parameter.dtype} {tuple(parameter.shape)}"
-        )
+from suite.worldmodels.state import load_optimizer as load_optimizer
+from suite.worldmodels.state import load_weights as load_weights
+from suite.worldmodels.state import optimizer_state as optimizer_state
 
 
 def is_critic(name: str) -> bool:
@@ -94,8 +25,8 @@ def copy_critic(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:
     critic = {n: t for n, t in source.state_dict().items() if is_critic(n)}
     if not critic or any(tensor.isnan().any() for tensor in critic.values()):
         raise ValueError(
-            "the policy has no critic or was saved without its critic; pretrain one, such as by "
-            "suite-bench run pickcube-critic"
+            "the policy has no critic or was saved without its critic; pretrain one, "
+            "such as by suite-bench run pickcube-critic"
         )
     for name, tensor in critic.items():
         if name not in own or own[name].shape != tensor.shape:

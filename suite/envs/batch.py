@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -21,6 +21,7 @@ from suite.envs.rng import RowGenerators
 from suite.envs.simulation import Ids, Simulation
 from suite.envs.task import Task
 
+RENDER_MODES = ("rgb_array", "human")  # of an environment with a scene
 AUTORESET_MODES = ("next_step", "same_step", "disabled")
 # Gymnasium 1.1 added an enum for these; 1.0 has none, so it is used where it exists.
 _ENUM = getattr(gym.vector, "AutoresetMode", None)
@@ -56,18 +57,31 @@ class BatchEnv(gym.vector.VectorEnv):
         simulation: What steps.
         task: Observation, reward, termination and success.
         autoreset_mode: One of the three above.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        render_mode: ``"rgb_array"``, ``"human"`` or None; only None without a
+            ``scene``.
 
     Raises:
         ValueError: For an unknown mode.
     """
 
     metadata: dict[str, Any] = {
-        "render_modes": ["rgb_array", "human"],
+        "render_modes": [],
         "render_fps": 20,
         "autoreset_mode": AUTORESET_METADATA["next_step"],
     }
     _renderer: Any = None  # here, since close() runs after a constructor that failed
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]  # of the constructor
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "scene" in vars(cls) and not cls.metadata["render_modes"]:
+            cls.metadata = {**cls.metadata, "render_modes": list(RENDER_MODES)}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember what a copy is built with, so that no subclass needs to."""
+        env = super().__new__(cls)
+        env._arguments = args, kwargs
+        return env
 
     def __init__(
         self,
@@ -388,7 +402,7 @@ class BatchEnv(gym.vector.VectorEnv):
         return self._renderer.draw(*self.scene(row))
 
     def scene(self, row: int) -> tuple[Any, Any]:
-        """The MuJoCo model and data that show a row."""
+        """The MuJoCo model and data that show a row; who has it can be drawn."""
         raise NotImplementedError(f"{type(self).__name__} has nothing to draw")
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -401,14 +415,11 @@ class BatchEnv(gym.vector.VectorEnv):
         # A Batch holds threads and neither pickles nor copies: rebuild and restore.
         snapshot = None if self._state is None else self.snapshot()
         kept = {name: getattr(self, name) for name in _KEPT}
-        return {"kwargs": self.constructor_kwargs(), "snapshot": snapshot, "kept": kept}
+        return {"arguments": self._arguments, "snapshot": snapshot, "kept": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        type(self).__init__(self, **state["kwargs"])
+        args, kwargs = self._arguments = state["arguments"]
+        type(self).__init__(self, *args, **kwargs)
         vars(self).update(state["kept"])
         if state["snapshot"] is not None:
             self.restore(state["snapshot"])
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        raise NotImplementedError(f"{type(self).__name__} does not pickle")

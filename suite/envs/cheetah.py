@@ -14,7 +14,8 @@ from suite.arrays import namespace
 from suite.envs.arguments import require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.locomotion_env import robot_model
-from suite.envs.simulation import Ids, MujocoSimulation
+from suite.envs.mujoco_simulation import MujocoSimulation
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 from suite.envs.task import never
 
@@ -136,22 +137,12 @@ class CheetahVectorEnv(BatchEnv):
     ):
         require_positive("num_envs", num_envs)
         require_positive("num_threads", num_threads)
-        self._kwargs = {
-            "num_envs": num_envs,
-            "autoreset_mode": autoreset_mode,
-            "num_threads": num_threads,
-            "render_mode": render_mode,
-        }
         super().__init__(
             CheetahSimulation(num_envs, num_threads),
             Cheetah(),
             autoreset_mode=autoreset_mode,
             render_mode=render_mode,
         )
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
     def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The cheetah where the row has it."""

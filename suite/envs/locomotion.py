@@ -107,9 +107,13 @@ class Locomotion(ABC):
 
     def total(self, terms: Mapping[str, Any]) -> Any:
         """The reward (...) that is the sum of its terms."""
-        # Each pair first, as in Gymnasium: the order decides the last bit.
-        gains = terms["reward_forward"] + terms.get("reward_survive", 0.0)
-        return gains + (terms["reward_ctrl"] + terms.get("reward_contact", 0.0))
+        # Gains and costs apart, as in Gymnasium: the order decides the last bit.
+        gains, costs = terms["reward_forward"], terms["reward_ctrl"]
+        if "reward_survive" in terms:
+            gains = gains + terms["reward_survive"]
+        if "reward_contact" in terms:
+            costs = costs + terms["reward_contact"]
+        return gains + costs
 
     def reward_terms(self, state: Any, action: Any, next_state: Any) -> dict[str, Any]:
         """What the reward is the sum of, under Gymnasium's names, each (...)."""

@@ -21,7 +21,8 @@ from suite.envs.locomotion import (
     Walker2d,
     uniform,
 )
-from suite.envs.simulation import Ids, MujocoSimulation, log
+from suite.envs.mujoco_simulation import MujocoSimulation, log
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 
 # Gymnasium's own files, where it is installed: a copy could come to differ from them.
@@ -173,13 +174,6 @@ class LocomotionVectorEnv(BatchEnv):
         require_known("robot", robot, tuple(ROBOTS))
         require_positive("num_envs", num_envs)
         require_positive("num_threads", num_threads)
-        self._kwargs = {
-            "num_envs": num_envs,
-            "robot": robot,
-            "autoreset_mode": autoreset_mode,
-            "num_threads": num_threads,
-            "render_mode": render_mode,
-        }
         make_task, make_simulation = ROBOTS[robot]
         self._robot_task = make_task()
         super().__init__(
@@ -189,10 +183,6 @@ class LocomotionVectorEnv(BatchEnv):
             render_mode=render_mode,
         )
         self.metadata["render_fps"] = round(1 / self._robot_task.dt)
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
     def reward_and_details(
         self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray

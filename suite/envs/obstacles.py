@@ -15,7 +15,8 @@ from suite.arrays import namespace
 from suite.envs.arguments import require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.geometry import norm
-from suite.envs.simulation import ASSETS, Ids
+from suite.envs.mujoco_simulation import ASSETS
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 
 # The named state vector (..., 4); the observation is the same vector in float32.
@@ -170,22 +171,12 @@ class ObstaclesVectorEnv(BatchEnv):
         render_mode: str | None = None,
     ):
         require_positive("num_envs", num_envs)
-        self._kwargs = {
-            "num_envs": num_envs,
-            "random_starts": random_starts,
-            "autoreset_mode": autoreset_mode,
-            "render_mode": render_mode,
-        }
         super().__init__(
             ObstaclesSimulation(num_envs, random_starts),
             Obstacles(),
             autoreset_mode=autoreset_mode,
             render_mode=render_mode,
         )
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
     def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The walls from above, the point and the goal."""

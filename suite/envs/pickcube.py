@@ -15,8 +15,9 @@ from suite.arrays import namespace
 from suite.envs.arguments import require_known, require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.geometry import norm
+from suite.envs.mujoco_simulation import ASSETS, MujocoSimulation
 from suite.envs.panda import ArmKinematics, quaternion, sqrt
-from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 
 # The named state vector (..., 42); the observation is the same vector in float32.
@@ -276,23 +277,12 @@ class PickCubeVectorEnv(BatchEnv):
         require_known("reward_mode", reward_mode, tuple(REWARDS))
         require_positive("num_envs", num_envs)
         require_positive("num_threads", num_threads)
-        self._kwargs = {
-            "num_envs": num_envs,
-            "reward_mode": reward_mode,
-            "autoreset_mode": autoreset_mode,
-            "num_threads": num_threads,
-            "render_mode": render_mode,
-        }
         super().__init__(
             PickCubeSimulation(num_envs, num_threads),
             PickCube(REWARDS[reward_mode]),
             autoreset_mode=autoreset_mode,
             render_mode=render_mode,
         )
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
     def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The scene with visuals, the goal marker moved to the row's goal."""

@@ -15,7 +15,8 @@ from suite.arrays import namespace
 from suite.envs.arguments import require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.geometry import norm
-from suite.envs.simulation import ASSETS, Ids, MujocoSimulation
+from suite.envs.mujoco_simulation import ASSETS, MujocoSimulation
+from suite.envs.simulation import Ids
 from suite.envs.single import SingleEnv
 from suite.envs.task import never
 
@@ -137,22 +138,12 @@ class ReacherVectorEnv(BatchEnv):
     ):
         require_positive("num_envs", num_envs)
         require_positive("num_threads", num_threads)
-        self._kwargs = {
-            "num_envs": num_envs,
-            "autoreset_mode": autoreset_mode,
-            "num_threads": num_threads,
-            "render_mode": render_mode,
-        }
         super().__init__(
             ReacherSimulation(num_envs, num_threads),
             Reacher(),
             autoreset_mode=autoreset_mode,
             render_mode=render_mode,
         )
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        """The arguments that rebuild this environment."""
-        return self._kwargs
 
     def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The arm where the row has it."""

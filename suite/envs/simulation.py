@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
 
-ASSETS = Path(__file__).parent / "assets"
-log = logging.getLogger("suite.mujoco")
-# Otherwise MuJoCo appends MUJOCO_LOG.TXT to whatever folder the user works in.
-mujoco.set_mju_user_warning(log.warning)
+from suite.envs.arguments import require_positive
 
 Ids = np.ndarray | None  # sorted row indices; None means every row
 
@@ -50,88 +43,55 @@ class Simulation(Protocol):
         ...
 
 
-class MujocoSimulation(ABC):
-    """Rows of one MuJoCo model, stepped on a thread pool by ``mujoco.batch.Batch``.
+class NumpySimulation(ABC):
+    """Rows whose whole state is an array of numbers that a formula moves on.
 
-    A row is MuJoCo's integration state (warm start included, so that continuation is
-    exact) plus ``extra`` numbers of the task, such as a goal. Results do not depend on
-    the number of threads or on which other rows step along.
+    Use it for an environment in closed form: subclass it with ``start`` and
+    ``advance``. The named state is the whole state. Without MuJoCo.
 
     Args:
-        model: The model to step.
         num_rows: How many simulations.
-        substeps: Physics steps in a control step.
-        num_extra: How many further numbers the task keeps for each row.
-        num_threads: Threads of the pool, the caller's included.
-        persistent: Keep each row's whole MjData, for ``Batch.get_data`` after a step.
+        state_size: Numbers of one row's state, S.
+
+    Raises:
+        ValueError: If there is no row.
     """
 
-    def __init__(
-        self,
-        model: mujoco.MjModel,
-        num_rows: int,
-        *,
-        substeps: int,
-        num_extra: int = 0,
-        num_threads: int = 1,
-        persistent: bool = False,
-    ):
+    def __init__(self, num_rows: int, state_size: int):
+        require_positive("num_envs", num_rows)
         self.num_rows = num_rows
-        self.batch = Batch(model, num_rows, num_threads, persistent)
-        self.extra = np.zeros((num_rows, num_extra))
-        self.substeps = substeps
-        # Bound once: looking a name up on every step costs as much as light physics.
-        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
-        self.ctrl = self.batch.bind("ctrl")
-        # (num_rows, 4) live counts: bad positions, velocities, accelerations, controls.
-        first, last = mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADCTRL
-        self._warnings = self.batch.warning[:, int(first) : int(last) + 1, 1]
-        self._template = self.batch.state[0].copy()  # a row with nothing warm-started
+        self.state = np.zeros((num_rows, state_size))
 
     @abstractmethod
+    def start(self, rng: np.random.Generator) -> Any:
+        """The state (S,) that one row's episode begins in."""
+
+    @abstractmethod
+    def advance(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The states (n, S) one control step after ``state``, under actions (n, A).
+
+        A row must not depend on the others: no sums or products over the first axis.
+        """
+
     def reset(self, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
-        """Start new episodes; call ``_clear(ids)`` first."""
-
-    @abstractmethod
-    def control(self, ids: Ids, action: np.ndarray) -> np.ndarray:
-        """Actuator targets (n, nu) for actions in [-1, 1]."""
-
-    @abstractmethod
-    def named_state(self, ids: Ids) -> np.ndarray:
-        """The task's state vector, (n, S_task)."""
+        """Start new episodes in rows ``ids``, each from its own generator."""
+        for row, rng in zip(ids.tolist(), rngs, strict=True):
+            self.state[row] = self.start(rng)
 
     def step(self, ids: Ids, action: np.ndarray) -> np.ndarray:
-        """Advance rows by one control step; returns which blew up (n,)."""
+        """Advance rows; one that is no longer finite blew up and stays, (n,)."""
         rows = slice(None) if ids is None else ids
-        self.ctrl[rows] = self.control(ids, action)
-        try:
-            self.batch.step(ids, nstep=self.substeps)
-        except SimulationError as error:
-            log.warning("%s", error)
-            failed = np.zeros(self.num_rows, bool)
-            failed[error.ids] = True
-            return failed[rows] | self._new_warnings(ids)
-        return self._new_warnings(ids)
+        after = self.advance(self.named_state(ids), action)
+        unstable = np.any(~np.isfinite(after), axis=1)
+        self.state[rows] = np.where(unstable[:, None], self.state[rows], after)
+        return unstable
 
-    def _new_warnings(self, ids: Ids) -> np.ndarray:
-        if not np.count_nonzero(self._warnings):
-            return np.zeros(self.num_rows if ids is None else len(ids), bool)
-        unstable = self._warnings.any(axis=1)
-        # Cleared, since a blow-up resets a row's counts: the next would count 1 again.
-        self._warnings[:] = 0
-        return unstable if ids is None else unstable[ids]
+    def named_state(self, ids: Ids) -> np.ndarray:
+        """The whole state, (n, S), freshly allocated."""
+        return self.state[slice(None) if ids is None else ids].copy()
 
-    def _clear(self, ids: np.ndarray) -> None:
-        self.batch.state[ids] = self._template
-
-    def get_state(self, ids: Ids) -> np.ndarray:
-        """MuJoCo's integration state and the task's extra numbers, (n, S)."""
-        rows = slice(None) if ids is None else ids
-        return np.concatenate([self.batch.state[rows], self.extra[rows]], axis=1)
+    get_state = named_state
 
     def set_state(self, ids: Ids, state: np.ndarray) -> None:
         """Put rows of ``get_state`` back."""
-        rows = slice(None) if ids is None else ids
-        split = self.batch.nstate
-        self.batch.state[rows] = state[:, :split]
-        self.extra[rows] = state[:, split:]
+        self.state[slice(None) if ids is None else ids] = state

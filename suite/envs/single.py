@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from suite.arrays import Snapshot
-from suite.envs.batch import BatchEnv
+from suite.envs.batch import RENDER_MODES, BatchEnv
 
 
 class SingleEnv(gym.Env):
     """One row of a ``BatchEnv`` as a plain Gymnasium environment.
 
-    Use it through ``gym.make(id)``; the same seed gives the same episode as row 0.
+    Use it through ``gym.make(id)``; the same seed gives the same episode as row 0. A
+    subclass whose constructor takes a ``render_mode`` says in its ``metadata`` that it
+    can be drawn.
 
     Args:
         batch: A ``BatchEnv`` of one row in ``"disabled"`` autoreset mode.
     """
 
-    metadata: dict[str, Any] = {
-        "render_modes": ["rgb_array", "human"],
-        "render_fps": 20,
-    }
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Gymnasium asks the class, before there is a batch that would know.
+        is_drawn = "render_mode" in inspect.signature(cls.__init__).parameters
+        cls.metadata = {
+            **cls.metadata,
+            "render_modes": list(RENDER_MODES) if is_drawn else [],
+        }
 
     def __init__(self, batch: BatchEnv):
         self.batch = batch

@@ -27,15 +27,15 @@ class Attack(Protocol):
     """
 
     def __call__(
-        self, array: str, data: Dataset, rows: np.ndarray, std: np.ndarray
+        self, array: str, data: Dataset, rows: np.ndarray, box: np.ndarray
     ) -> np.ndarray:
-        """Disturbances (n, D) in [-1, 1], to be multiplied by epsilon and std.
+        """Disturbances (n, D) in [-1, 1], to be multiplied by the box.
 
         Args:
             array: Which one is attacked: ``"obs"``, ``"actions"`` or ``"next_obs"``.
             data: All transitions.
             rows: (n,) indices of those to attack.
-            std: (D,) how much of the array one unit of epsilon is.
+            box: (D,) how much a disturbance of 1 is: epsilon standard deviations.
         """
         ...
 

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -50,6 +50,22 @@ class Corruption(ABC):
 
     field: ClassVar[Field]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse a class that lacks what the adapters ask of it, before it is used."""
+        params = vars(cls).get("__dataclass_params__")
+        if params is None or not params.frozen:
+            raise TypeError(
+                f"{cls.__name__} must be a frozen dataclass; write "
+                "@dataclass(frozen=True) above the class"
+            )
+        named = getattr(cls, "field", None)
+        if named not in get_args(Field):
+            raise TypeError(
+                f"{cls.__name__} must say which field it changes, one of "
+                f"{', '.join(get_args(Field))}, such as field = 'reward'; got {named!r}"
+            )
+        return super().__new__(cls)
+
     def check(self, space: spaces.Space | None) -> None:  # noqa: B027
         """Refuse a space that this corruption does not fit.
 
@@ -84,7 +100,7 @@ class Corruption(ABC):
         Returns:
             The changed values (M, ...).
         """
-        return self.apply(value, moment)[0]
+        return self.applied(value, moment)[0]
 
     @abstractmethod
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
@@ -95,9 +111,47 @@ class Corruption(ABC):
             moment: The rest.
 
         Returns:
-            New arrays: the values (n, ...) and the memory. Neither argument is written
-            to.
+            New arrays: the values (n, ...) and the memory, {} if there is none. Neither
+            argument is written to.
         """
+
+    def applied(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
+        """What ``apply`` returned, seen to be that.
+
+        Raises:
+            ValueError: If it is no pair of values of the same shape and a memory, or
+                remembers what ``start`` does not name.
+        """
+        found: Any = self.apply(value, moment)
+        is_pair = isinstance(found, tuple) and len(found) == 2
+        fits = is_pair and np.shape(found[0]) == value.shape
+        if not fits or not isinstance(found[1], Mapping):
+            raise ValueError(
+                f"{type(self).__name__}.apply must return the values {value.shape} and "
+                "a dict of what to remember, as in `return values, {}`, got "
+                f"{_told(found)}"
+            )
+        unknown = found[1].keys() - moment.memory.keys()
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}.apply remembers {', '.join(sorted(unknown))}, "
+                "which its start does not; return the first value of it from start"
+            )
+        return found
+
+
+def _told(found: Any) -> str:
+    """What something is, by type and shape."""
+    if isinstance(found, tuple):
+        return f"({', '.join(map(_told, found))})"
+    return f"{type(found).__name__} {np.shape(found) or ''}".rstrip()
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
 
 
 def require_not_negative(name: str, value: float) -> float:
@@ -106,7 +160,7 @@ def require_not_negative(name: str, value: float) -> float:
     Raises:
         ValueError: Naming the argument.
     """
-    number = float(value)
+    number = _number(name, value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
     return number
@@ -130,7 +184,7 @@ def require_finite(name: str, value: float) -> float:
     Raises:
         ValueError: Naming the argument.
     """
-    number = float(value)
+    number = _number(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return number
@@ -142,7 +196,8 @@ def require_steps(name: str, value: int) -> int:
     Raises:
         ValueError: Naming the argument.
     """
-    if isinstance(value, bool) or int(value) != value or value < 0:
+    is_whole = not isinstance(value, bool) and _number(name, value) % 1 == 0
+    if not is_whole or value < 0:
         raise ValueError(f"{name} must be a whole number of 0 or more, got {value!r}")
     return int(value)
 

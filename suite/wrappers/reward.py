@@ -38,7 +38,9 @@ class NoisyReward(Corruption):
 
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
         """Rewards (n,) with noise."""
-        std = self.std + self.relative_std * np.abs(value)
+        std: Any = self.std
+        if self.relative_std:
+            std = std + self.relative_std * np.abs(value)
         return value + std * moment.noise, {}
 
 

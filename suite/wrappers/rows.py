@@ -118,7 +118,7 @@ class CorruptedRows:
             {name: array[rows] for name, array in self.memory.items()},
             self.space,
         )
-        changed, memory = self.corruption.apply(exact(value[rows]), moment)
+        changed, memory = self.corruption.applied(exact(value[rows]), moment)
         changed = cast_once(changed, value)
         for name, array in memory.items():
             self.memory[name][rows] = array

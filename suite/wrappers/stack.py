@@ -57,7 +57,8 @@ def restorable(env: Any) -> Restorable:
     Use it before relying on ``snapshot``: it refuses a stack in which some layer would
     keep its own state while the others go back. Layers without ``snapshot`` pass if
     they are known to be stateless: Gymnasium's transformations and clips, and any
-    wrapper whose class says ``stateless = True``.
+    wrapper whose class says ``stateless = True``. What lies inside a wrapper whose
+    class says ``saves_all = True`` does not matter: it is not stepped.
 
     Args:
         env: An ``Env`` or a ``VectorEnv``.
@@ -70,6 +71,8 @@ def restorable(env: Any) -> Restorable:
     """
     for layer in layers(env):
         if _saves_itself(layer):
+            if getattr(type(layer), "saves_all", False):
+                break
             continue
         if not isinstance(layer, gym.Wrapper | gym.vector.VectorWrapper):
             raise NotRestorable(f"{layer!r} has no snapshot, restore and halt")

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.wrappers.corruption import Corruption, Moment
-from suite.wrappers.noise import NoiseStream
+from suite.wrappers.noise import NORMAL, NoiseStream
 from suite.wrappers.rows import CorruptedRows, cast_once, exact
 
 _BLOCK = 1 << 15  # steps that are corrupted together
@@ -108,7 +108,9 @@ def _at_once(
     if shape is None:
         noise = np.empty((count, 0))
     else:
-        noise = stream.episodes(keys, lengths, corruption.draw, shape)
+        is_normal = type(corruption).draw is Corruption.draw
+        draw = NORMAL if is_normal else corruption.draw
+        noise = stream.episodes(keys, lengths, draw, shape)
     moment = Moment(step, last, noise, {}, space)
     return cast_once(corruption.whole(exact(values), moment), values)
 

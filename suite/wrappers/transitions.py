@@ -15,7 +15,8 @@ from gymnasium import spaces
 
 from suite.transitions import Dataset
 from suite.wrappers.corruption import require_not_negative, require_spread, spread
-from suite.wrappers.dataset import EpisodeNoise, Plan, StoredCorruption, normal
+from suite.wrappers.dataset import EpisodeNoise, Plan, StoredCorruption
+from suite.wrappers.noise import NORMAL
 from suite.wrappers.wrapper import CorruptionWrapper
 
 
@@ -36,7 +37,7 @@ class RelativeNoisyReward(StoredCorruption):
 
     def apply(self, data: Dataset, plan: Plan, noise: EpisodeNoise) -> Dataset:
         """Rewards with noise."""
-        added = plan["std"] * noise.draws("noise", data, draw=normal)
+        added = plan["std"] * noise.draws("noise", data, draw=NORMAL)
         return data.with_arrays(rewards=data.rewards.astype(np.float64) + added)
 
 
@@ -76,7 +77,7 @@ class NoisyDynamics(StoredCorruption):
     def apply(self, data: Dataset, plan: Plan, noise: EpisodeNoise) -> Dataset:
         """Transitions that lead elsewhere."""
         size = data.next_obs.shape[1:]
-        added = np.asarray(self.std) * noise.draws("noise", data, size, normal)
+        added = np.asarray(self.std) * noise.draws("noise", data, size, NORMAL)
         return data.with_arrays(next_obs=data.next_obs.astype(np.float64) + added)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,9 +20,16 @@ from suite.wrappers.noise import require_seed
 from suite.wrappers.replaying import DatasetAdapter, ReplayAdapter, replay_inside
 
 _ADAPTERS = (EnvAdapter, VectorAdapter, ReplayAdapter, DatasetAdapter)
+
+
+class _Later:
+    def __repr__(self) -> str:
+        return "LATER"
+
+
 # Given in the place of an environment: wrap what comes later. A specification says what
 # shall be done to a dataset before that is loaded.
-LATER: Any = "LATER"
+LATER: Any = _Later()
 
 
 class CorruptionWrapper:
@@ -31,7 +40,7 @@ class CorruptionWrapper:
     ``gymnasium.vector.VectorEnv`` a ``gymnasium.vector.VectorWrapper``, and an instance
     of the subclass too; of a ``suite.datasets.Dataset`` it is the corrupted
     ``Dataset``. Its constructor arguments are recorded under the names of the
-    corruption's fields, so they must be called alike.
+    corruption's fields, so they must be called alike: a spec rebuilds it by them.
 
     Args:
         env: What to wrap.
@@ -39,7 +48,8 @@ class CorruptionWrapper:
         seed: Of the noise; None where there is none.
 
     Raises:
-        TypeError: If ``env`` is neither, or acts where only stored data can change.
+        TypeError: If ``env`` is neither, or acts where only stored data can change, or
+            the subclass does not take what a spec would record.
         ValueError: If the corruption does not fit the environment's space.
     """
 
@@ -79,6 +89,7 @@ class CorruptionWrapper:
             for f in dataclasses.fields(corruption)  # pyright: ignore[reportArgumentType]
         }
         recorded = params if seed is None else {**params, "seed": require_seed(seed)}
+        _require_taken(type(self), type(corruption), recorded)
         RecordConstructorArgs.__init__(self, **recorded)
         self.corruption = corruption
         self._wrap(env)
@@ -102,6 +113,33 @@ class Pending:
     def __call__(self, env: Any) -> Any:
         """Wrap it."""
         return self.wrapper(env, *self.args, **self.kwargs)
+
+
+def _require_taken(wrapper: type, corruption: type, recorded: dict[str, Any]) -> None:
+    """Refuse a wrapper whose record would not rebuild it.
+
+    Raises:
+        TypeError: With both lists of names.
+    """
+    taken = _taken(wrapper)
+    if taken is not None and taken != set(recorded):
+        raise TypeError(
+            f"{wrapper.__name__} takes {_listed(taken)}, but a spec would record "
+            f"{_listed(recorded)}; call its arguments as the fields of "
+            f"{corruption.__name__} and hand on a seed if it takes one"
+        )
+
+
+@cache
+def _taken(wrapper: type) -> set[str] | None:
+    """Names of the constructor's arguments after the environment; None if any."""
+    parameters = list(inspect.signature(wrapper.__init__).parameters.values())[2:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return None if takes_any else {p.name for p in parameters}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _plain(value: Any) -> Any:

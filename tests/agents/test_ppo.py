@@ -90,6 +90,29 @@ def test_nan_advantages_stop_the_training_by_name():
         list(agent.iterate(256))
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ((np.zeros((64, 2)), np.zeros((64, 2))), "got tuple"),
+        (None, "got NoneType"),
+        (Estimate(np.zeros(2), np.zeros((64, 2))), r"got ndarray \(2,\) and ndarray"),
+        (Estimate(np.zeros((64, 2)), np.zeros((64, 1))), r"and ndarray \(64, 1\)"),
+        (Estimate(torch.zeros(64, 2), np.zeros((64, 2))), r"got Tensor"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_what_is_no_estimate_of_the_rollout_is_refused(found, told):
+    class Wrong:
+        needs_snapshots = False
+
+        def __call__(self, rollout, policy):
+            return found
+
+    env = point_env(2, "same_step")
+    agent = PPO("MlpPolicy", env, advantage=Wrong(), **SMALL)
+    with pytest.raises(ValueError, match=rf"Wrong must .* = \(64, 2\), .*{told}"):
+        next(agent.iterate(128))
+
+
 def test_callback_can_stop_a_rollout():
     class Stop(BaseCallback):
         def _on_step(self) -> bool:

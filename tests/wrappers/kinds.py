@@ -1,16 +1,36 @@
-"""Every wrapper with arguments that make it do something, and its corruption.
+"""Every exported wrapper with arguments that make it do something.
 
 ``KINDS`` serve whatever can be wrapped, ``STORED`` stored data alone.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
+from exported import LIVE, WRAPPERS, Outwards, required
+from walk_env import WalkEnv
 
 import suite.wrappers as w
+
+# More than the required arguments, where that tests more. A wrapper that is not here is
+# tried with those alone, and with a seed if it takes one.
+FULLER: dict[type, dict[str, Any]] = {
+    w.RewardNoise: {"std": 0.3, "relative_std": 0.2},
+    w.RewardFlip: {"rate": 0.4},
+    w.RewardOutliers: {"rate": 0.4, "size": 9.0},
+    w.ObservationOutliers: {"rate": 0.4, "size": 9.0},
+    w.RewardScale: {"scale": -2.5, "shift": 0.7},
+    w.RewardDelay: {"steps": 3},
+    w.ObservationNoise: {"std": [0.1, 0.4]},
+    w.ActionNoise: {"std": 0.2},
+    w.ActionDelay: {"steps": 2, "default": 0.5},
+    w.StickyAction: {"probability": 0.4},
+}
+HERE = "FULLER in tests/wrappers/kinds.py"
 
 
 @dataclass(frozen=True)
@@ -18,8 +38,26 @@ class Kind:
     """A wrapper to test."""
 
     wrapper: Any
-    kwargs: dict[str, Any]
-    corruption: w.Corruption
+
+    @cached_property
+    def kwargs(self) -> dict[str, Any]:
+        seed = {"seed": 3} if self.is_noisy else {}
+        fuller = FULLER.get(self.wrapper) or required(self.wrapper, {"env": None})
+        return {**fuller, **seed}
+
+    @cached_property
+    def corruption(self) -> w.Corruption:
+        try:
+            return self.wrapper(WalkEnv(), **self.kwargs).corruption
+        except (TypeError, ValueError) as reason:
+            raise AssertionError(
+                f"{self.wrapper.__name__} refuses {self.kwargs}; give arguments that "
+                f"it takes in {HERE}: {reason}"
+            ) from reason
+
+    @property
+    def is_noisy(self) -> bool:
+        return "seed" in inspect.signature(self.wrapper).parameters
 
     @property
     def seed(self) -> int:
@@ -29,64 +67,23 @@ class Kind:
         return self.wrapper(env, **self.kwargs)
 
 
-KINDS = {
-    "reward noise": Kind(
-        w.RewardNoise,
-        {"std": 0.3, "relative_std": 0.2, "seed": 3},
-        w.NoisyReward(0.3, 0.2),
-    ),
-    "reward flip": Kind(w.RewardFlip, {"rate": 0.4, "seed": 3}, w.FlippedReward(0.4)),
-    "reward outliers": Kind(
-        w.RewardOutliers,
-        {"rate": 0.4, "size": 9.0, "seed": 3},
-        w.OutlyingReward(0.4, 9.0),
-    ),
-    "reward scale": Kind(
-        w.RewardScale, {"scale": -2.5, "shift": 0.7}, w.ScaledReward(-2.5, 0.7)
-    ),
-    "reward delay": Kind(w.RewardDelay, {"steps": 3}, w.DelayedReward(3)),
-    "sparse reward": Kind(w.SparseReward, {}, w.SummedReward()),
-    "observation noise": Kind(
-        w.ObservationNoise,
-        {"std": [0.1, 0.4], "seed": 3},
-        w.NoisyObservation([0.1, 0.4]),
-    ),
-    "observation outliers": Kind(
-        w.ObservationOutliers,
-        {"rate": 0.4, "size": 9.0, "seed": 3},
-        w.OutlyingObservation(0.4, 9.0),
-    ),
-    "action noise": Kind(w.ActionNoise, {"std": 0.2, "seed": 3}, w.NoisyAction(0.2)),
-    "action delay": Kind(
-        w.ActionDelay, {"steps": 2, "default": 0.5}, w.DelayedAction(2, 0.5)
-    ),
-    "sticky action": Kind(
-        w.StickyAction, {"probability": 0.4, "seed": 3}, w.RepeatedAction(0.4)
-    ),
-}
-NOISY = [
-    "reward noise",
-    "reward flip",
-    "reward outliers",
-    "observation noise",
-    "observation outliers",
-    "action noise",
-    "sticky action",
-]
+def _spelled(name: str) -> str:
+    """``"RewardNoise"`` as ``"reward noise"``."""
+    return " ".join(re.findall("[A-Z][a-z0-9]*", name)).lower()
 
 
-class Outwards:
-    """An attack without a critic: everything further from zero."""
+KINDS = {_spelled(name): Kind(WRAPPERS[name]) for name in LIVE}
+NOISY = [name for name, kind in KINDS.items() if kind.is_noisy]
 
-    def __call__(self, array: str, data: Any, rows: Any, std: Any) -> np.ndarray:
-        return np.sign(getattr(data, array)[rows])
 
-    def to_json(self) -> str:
-        return "outwards"
+def of_field(*fields: str) -> list[str]:
+    """The kinds that change one of these fields."""
+    return [name for name, kind in KINDS.items() if kind.corruption.field in fields]
 
 
 ATTACK = {"rate": 0.4, "epsilon": 0.5, "seed": 3}
-STORED = {
+# Again with more than the required arguments, and by shorter names.
+STORED: dict[str, tuple[Any, dict[str, Any]]] = {
     "drop best": (w.DropBestEpisodes, {"percent": 30}),
     "drop worst": (w.DropWorstEpisodes, {"percent": 30}),
     "drop random": (w.DropRandomEpisodes, {"percent": 50, "seed": 3}),
@@ -107,4 +104,9 @@ STORED = {
     ),
     "adversarial actions": (w.AdversarialActions, {"attack": Outwards(), **ATTACK}),
     "adversarial dynamics": (w.AdversarialDynamics, {"attack": Outwards(), **ATTACK}),
+}
+STORED |= {
+    _spelled(name): (wrapper, required(wrapper, {"env": None}))
+    for name, wrapper in WRAPPERS.items()
+    if name not in LIVE and wrapper not in {listed for listed, _ in STORED.values()}
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,12 +12,14 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kinds import KINDS, NOISY
+from kinds import KINDS, of_field
 from walk_env import ROWS, WalkEnv, WalkVectorEnv
 
 from suite.wrappers import (
     ActionDelay,
     ActionNoise,
+    Corruption,
+    CorruptionWrapper,
     DelayedAction,
     Moment,
     NoisyAction,
@@ -244,13 +247,7 @@ def test_a_policy_may_reuse_its_action_buffer():
 
 def test_the_environments_own_generator_is_not_drawn_from():
     env = gym.make("CartPole-v1")
-    for kind in NOISY:
-        if kind != "action noise":  # its actions are discrete
-            wrap = KINDS[kind]
-            kwargs = (
-                {**wrap.kwargs, "std": 0.1} if "std" in wrap.kwargs else wrap.kwargs
-            )
-            env = wrap.wrapper(env, **kwargs)
+    env = StickyAction(ObservationNoise(RewardNoise(env, 0.3), 0.1), 0.4)
     env.reset(seed=3)
     before = env.np_random.bit_generator.state
     for _ in range(5):
@@ -318,7 +315,7 @@ def test_only_environments_can_be_wrapped(what):
         RewardNoise(what, 0.1)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if "action" in k])
+@pytest.mark.parametrize("kind", of_field("action"))
 def test_a_bad_action_is_refused_before_it_is_remembered(kind: str):
     env, twin = KINDS[kind](WalkVectorEnv()), KINDS[kind](WalkVectorEnv())
     for each in (env, twin):
@@ -327,11 +324,110 @@ def test_a_bad_action_is_refused_before_it_is_remembered(kind: str):
         (ZEROS * np.nan, "must be finite, got nan"),
         (ZEROS[:, :1], r"must have shape \(2,\), got \(1,\)"),
     ):
-        with pytest.raises(ValueError, match=words):
+        try:
             env.step(bad)
+            told = "was taken"
+        except ValueError as reason:
+            told = str(reason)
+        assert re.search(words, told), (
+            f"a bad action {told} by {kind}; let its apply begin with "
+            "`value = _checked(...)` of suite/wrappers/action.py"
+        )
     for _ in range(4):
         ours, theirs = env.step(ZEROS + 0.5), twin.step(ZEROS + 0.5)
         np.testing.assert_array_equal(ours[0], theirs[0])
+
+
+# --------------------------------------------------------- refusals of what is written
+@dataclass(frozen=True)
+class Halved(Corruption):
+    """r / 2, or whatever else is said here."""
+
+    share: float = 0.5
+    found: Any = None
+    field = "reward"
+
+    def apply(self, value: np.ndarray, moment: Moment) -> Any:
+        return (value * self.share, {}) if self.found is None else self.found
+
+
+def halving(init: Any) -> Any:
+    """A wrapper with that constructor."""
+    return type("Halving", (CorruptionWrapper,), {"__init__": init})
+
+
+def install(self: Any, env: Any, corruption: Any, seed: int | None = None) -> None:
+    CorruptionWrapper.__init__(self, env, corruption, seed)
+
+
+def test_a_corruption_that_is_no_frozen_dataclass_is_refused():
+    class Plain(Corruption):
+        limit: float
+        field = "reward"
+
+        def apply(self, value: np.ndarray, moment: Moment) -> Any:
+            return value, {}
+
+    for each in (Plain, dataclass(Plain)):
+        with pytest.raises(TypeError, match=r"write @dataclass\(frozen=True\) above"):
+            each(1.0)  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("named", ["rewards", None])
+def test_a_corruption_of_an_unknown_field_is_refused(named):
+    made = dataclass(frozen=True)(type("Made", (Halved,), {"field": named}))
+    with pytest.raises(TypeError, match=f"of obs, action, reward, .* got {named!r}"):
+        made()
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (np.zeros(3), r"return the values \(3,\) and a dict .* got ndarray \(3,\)"),
+        ((np.zeros(3), None), r"got \(ndarray \(3,\), NoneType\)"),
+        ((0.0, {}), r"got \(float, dict\)"),
+        ((np.zeros(3), {"owed": np.zeros(3)}), "remembers owed, which its start does"),
+    ],
+)
+def test_what_apply_must_return_is_said(found, words):
+    def init(self, env, share=0.5, found=found):
+        install(self, env, Halved(share, found))
+
+    env = halving(init)(WalkVectorEnv())
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=words):
+        env.step(ZEROS)
+
+
+def takes_nothing(self, env):
+    install(self, env, Halved())
+
+
+def takes_another_name(self, env, part=0.5, found=None):
+    install(self, env, Halved(part, found))
+
+
+def keeps_its_seed(self, env, share=0.5, found=None, seed=0):
+    install(self, env, Halved(share, found))
+
+
+def takes_no_seed(self, env, share=0.5, found=None):
+    install(self, env, Halved(share, found), seed=3)
+
+
+@pytest.mark.parametrize(
+    ("init", "words"),
+    [
+        (takes_nothing, "Halving takes nothing, but a spec would record found, share;"),
+        (takes_another_name, "takes found, part, but .* as the fields of Halved"),
+        (keeps_its_seed, "hand on a seed if it takes one"),
+        (takes_no_seed, "would record found, seed, share"),
+    ],
+)
+def test_a_wrapper_that_a_spec_would_not_rebuild_is_refused(init, words):
+    for env in (WalkEnv(), WalkVectorEnv()):
+        with pytest.raises(TypeError, match=words):
+            halving(init)(env)
 
 
 # -------------------------------------------------------------------------- the noise

@@ -10,13 +10,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from exported import WRAPPERS
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from kinds import KINDS, STORED
+from kinds import FULLER, KINDS, STORED
 from walk_env import SEED, WalkEnv, WalkVectorEnv
 
-import suite.wrappers
-from suite.wrappers import ActionDelay, CorruptionWrapper, RewardNoise
+from suite.wrappers import ActionDelay, NoisyReward, RewardNoise
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
@@ -38,17 +38,14 @@ def test_one_name_makes_both_kinds_of_wrapper(kind: str):
     assert vector.num_envs == 3
 
 
-def test_every_exported_wrapper_is_among_the_tested_ones():
-    exported = {
-        each
-        for each in vars(suite.wrappers).values()
-        if isinstance(each, type) and issubclass(each, CorruptionWrapper)
-    } - {CorruptionWrapper}
-    live, stored = (
-        {kind.wrapper for kind in KINDS.values()},
-        {each for each, _ in STORED.values()},
-    )
-    assert exported == live | stored and not live & stored
+def test_the_exported_wrappers_are_found_and_tried_in_full():
+    assert {"reward noise", "action delay", "sticky action"} <= set(KINDS)
+    assert FULLER.keys() <= {kind.wrapper for kind in KINDS.values()}
+    assert KINDS["reward noise"].corruption == NoisyReward(0.3, 0.2)
+    live = {kind.wrapper for kind in KINDS.values()}
+    stored = {wrapper for wrapper, _ in STORED.values()}
+    assert set(WRAPPERS.values()) == live | stored and not live & stored
+    assert len(stored) >= 17
 
 
 def rewards(env: Any) -> list[float]:
@@ -79,8 +76,8 @@ def test_arguments_given_as_arrays_survive_json_too():
 
 def test_a_subclass_is_a_wrapper_of_its_own():
     class Louder(RewardNoise):
-        def __init__(self, env: Any):
-            super().__init__(env, 2.0)
+        def __init__(self, env: Any, std: float = 2.0, **kwargs: Any):
+            super().__init__(env, std, **kwargs)
 
     for env in (Louder(WalkEnv()), Louder(WalkVectorEnv())):
         assert isinstance(env, Louder) and isinstance(env, RewardNoise)

@@ -11,10 +11,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from exported import Outwards
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
-from kinds import KINDS, STORED, Outwards
+from kinds import KINDS, STORED
 from stored import dataset, numbered
 from walk_env import WalkEnv, WalkVectorEnv
 
@@ -535,6 +536,8 @@ BAD = [
     (lambda d: w.DropBestEpisodes(d, 100), "would remove all 8 episodes; leave"),
     (lambda d: w.DropBestEpisodes(d, 101), "percent must be at most 100, got 101"),
     (lambda d: w.DropBestEpisodes(d, -1), "percent must be .* 0 or more, got -1"),
+    (lambda d: w.DropBestEpisodes(d, "a third"), "percent must be a number, got 'a th"),
+    (lambda d: w.TruncateEpisodes(d, None), "steps must be a number, got None"),
     (lambda d: w.DropWorstEpisodes(d, 3), "3 percent of 8 episodes are less than one"),
     (lambda d: w.DropRandomEpisodes(d, np.nan), "percent must be .* got nan"),
     (lambda d: w.DropRandomEpisodes(d, 50, seed=-1), "seed must be a whole number"),

@@ -75,20 +75,11 @@ class WalkVectorEnv(BatchEnv):
         limit: int = LIMIT,
         goal: float = 1.0,
     ):
-        self.limit, self.goal = limit, goal
         super().__init__(
             WalkSimulation(num_envs),
             WalkTask(limit, goal),
             autoreset_mode=autoreset_mode,
         )
-
-    def constructor_kwargs(self) -> dict[str, Any]:
-        return {
-            "num_envs": self.num_envs,
-            "autoreset_mode": self.autoreset_mode,
-            "limit": self.limit,
-            "goal": self.goal,
-        }
 
 
 class WalkEnv(SingleEnv):

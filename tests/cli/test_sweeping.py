@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dials import DIALS, spec
@@ -30,7 +31,7 @@ HOME = Path("runs") / "dials-smoke"
 ONE = ("--scale", "smoke", "--only", "algo=cql,env=hopper,k=0|30,seed=0")
 
 
-def small(**trouble: str) -> Sweep:
+def small(**trouble: Any) -> Sweep:
     """Two cells of two seeds; the first cell may meet trouble with seed 0."""
     specs = [replace(spec(50, **trouble), scales={}), replace(spec(30), scales={})]
     cells = [
@@ -77,9 +78,9 @@ def test_list_and_show_know_sweeps(known):
 # --------------------------------------------------------------------------- one part
 def test_a_dry_run_tells_the_units_and_writes_nothing(known):
     told = known("sweep", "dials", "--scale", "smoke", "--dry-run")
-    assert "would run 36 of 36 units" in told.stdout and "new      36" in told.stdout
+    assert "would run 36 of 36 trials" in told.stdout and "new      36" in told.stdout
     planned = json.loads(known("sweep", "dials", *ONE, "--dry-run", "--json").stdout)
-    assert planned["units"] == [
+    assert planned["trials"] == [
         {"cell": "cql-hopper-k0", "seed": 0, "state": "new"},
         {"cell": "cql-hopper-k30", "seed": 0, "state": "new"},
     ]
@@ -92,11 +93,11 @@ def test_a_part_runs_alone_and_the_whole_knows_of_it(known):
     lines = done.stderr.splitlines()
     assert lines[0] == f"dials-smoke into {HOME}"
     assert re.fullmatch(
-        r"1/2  cql-hopper-k0 seed 0  normalized_return \d+\.\d+  ETA 0:0\d:\d\d",
+        r"1/2  cql-hopper-k0 seed 0  normalized_return \d+\.\d points  ETA 0:0\d:\d\d",
         lines[1],
     )
     assert lines[2].startswith("2/2  cql-hopper-k30 seed 0") and len(lines) == 3
-    assert "dials-smoke: normalised return, 2 of 36 finished" in done.stdout
+    assert "dials-smoke: normalised return (points), 2 of 36 finished" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
     row = next(row for row in rows if row[:1] == ["cql-hopper-k30"])
     assert (
@@ -194,7 +195,7 @@ def test_a_cell_that_fails_stops_no_other(known):
     assert "1/4  hopper-k0 seed 0  failed: unexpected Zero" in done.stderr
     assert "3 of 4 finished" in done.stdout
     assert "failed: hopper-k0 seed 0: unexpected ZeroDivisionError" in done.stdout
-    states = [folder.state(unit) for unit in small(trouble="bug").units()]
+    states = [folder.state(trial) for trial in small(trouble="bug").trials()]
     assert states == ["begun", "finished", "finished", "finished"]
 
 
@@ -237,17 +238,17 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
 
 
 def settled(folder: SweepFolder, grid: Sweep) -> int:
-    """How many units are done, the last of their checkpoints removed."""
-    homes = [folder.cell(unit.cell).seed(unit.seed) for unit in grid.units()]
+    """How many trials are done, the last of their checkpoints removed."""
+    homes = [folder.cell(trial.cell).seed(trial.seed) for trial in grid.trials()]
     done = [home for home in homes if (home / "result.json").exists()]
     return sum(not (home / "checkpoints").exists() for home in done)
 
 
 def released(folder: SweepFolder, grid: Sweep) -> bool:
     return not any(
-        folder.cell(unit.cell).is_busy(unit.seed)
-        for unit in grid.units()
-        if folder.cell(unit.cell).path.exists()
+        folder.cell(trial.cell).is_busy(trial.seed)
+        for trial in grid.trials()
+        if folder.cell(trial.cell).path.exists()
     )
 
 
@@ -303,7 +304,7 @@ def test_two_sweeps_share_a_folder(known, is_killed: bool):
     second = started()
     wait_for(lambda: settled(folder, grid) == 3, second)
     if is_killed:
-        first.kill()  # the second one goes on with its unit
+        first.kill()  # the second one goes on with its trial
     Path("go").touch()
     outcomes = [process.communicate(timeout=120) for process in (first, second)]
     assert (first.returncode, second.returncode) == (-9 if is_killed else 0, 0), (
@@ -311,10 +312,10 @@ def test_two_sweeps_share_a_folder(known, is_killed: bool):
     )
     assert "another process is at it" in outcomes[1][1]
     assert "4 of 4 finished" in outcomes[1][0]
-    for unit in grid.units():
-        home = folder.cell(unit.cell).seed(unit.seed)
+    for trial in grid.trials():
+        home = folder.cell(trial.cell).seed(trial.seed)
         sessions = len(read_json(home / "timing.json")["sessions"])
-        assert sessions == (2 if is_killed and unit == grid.units()[0] else 1)
+        assert sessions == (2 if is_killed and trial == grid.trials()[0] else 1)
     found = everything(folder)
     shutil.rmtree("runs")
     assert known("sweep", "sweep.json").exit_code == 0

@@ -1,0 +1,353 @@
+"""``data``: make, corrupt, check and look at offline datasets."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from suite_bench.errors import WrongUse
+
+if TYPE_CHECKING:
+    from suite.datasets import Dataset
+    from suite.parts import Part
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document."
+)
+d4rl_option = click.option(
+    "--d4rl-scale",
+    is_flag=True,
+    help="Note D4RL's reference returns on the card, so that Minari normalises by "
+    "them; on v5 tasks they are a convention and nothing more.",
+)
+
+
+@click.group()
+def data() -> None:
+    """Make, corrupt, check and look at offline datasets.
+
+    A SOURCE is the id of a local Minari dataset, such as suite/hopper-medium-v0, or a
+    file with the arrays of D4RL: .npz, .hdf5 or .h5. Datasets lie where Minari looks
+    for them, in $MINARI_DATASETS_PATH or ~/.minari/datasets, and Minari reads them.
+
+    \b
+    Examples:
+      suite-bench data list
+      suite-bench data make suite/hopper-medium-20k-v0
+      suite-bench data corrupt suite/hopper-medium-20k-v0 suite/hopper-k30-v0 \\
+          --with "DropBestEpisodes percent=30"
+      suite-bench data stats suite/hopper-k30-v0
+      suite-bench data verify suite/hopper-k30-v0
+    """
+
+
+# ---------------------------------------------------------------------- what is there
+@data.command("list")
+@json_option
+def list_datasets(as_json: bool) -> None:
+    """Show the local datasets, and those that can be made.
+
+    \b
+    Examples:
+      suite-bench data list
+      suite-bench data list --json
+    """
+    from suite.minari_files import local_ids, metadata, root
+    from suite.recipes import recipe_ids
+
+    found = [_row(each, metadata(each)) for each in local_ids()]
+    recipes = [each for each in recipe_ids() if each not in local_ids()]
+    if as_json:
+        click.echo(json.dumps({"local": found, "recipes": recipes}, indent=2))
+        return
+    click.echo(f"in {root()}:")
+    if not found:
+        click.echo("  nothing yet")
+    else:
+        from suite_bench.data_tables import print_list
+
+        print_list(found)
+    click.echo("\ncan be made (suite-bench data make ID; smaller: -20k-v0 for -v0):")
+    for each in recipes:
+        click.echo(f"  {each}")
+
+
+def _row(dataset_id: str, told: dict[str, Any]) -> dict[str, Any]:
+    card = told.get("suite", {})
+    return {
+        "id": dataset_id,
+        "transitions": told.get("total_steps"),
+        "episodes": told.get("total_episodes"),
+        "mean_return": card.get("returns", {}).get("mean"),
+        "megabytes": told.get("dataset_size"),
+        "corruptions": [each["kind"] for each in card.get("corruptions", ())],
+        "ours": bool(card),
+    }
+
+
+@data.command()
+@click.argument("source")
+@json_option
+def show(source: str, as_json: bool) -> None:
+    """Show a dataset's card: what it is, how it was made, what was done to it.
+
+    Nothing but the card is read; see `data verify` and `data stats` for the rest.
+
+    \b
+    Examples:
+      suite-bench data show suite/hopper-medium-v0
+      suite-bench data show suite/hopper-k30-v0 --json
+    """
+    card = _card(source)
+    if as_json:
+        click.echo(json.dumps(card, indent=2))
+        return
+    from suite_bench.data_tables import print_card
+
+    print_card(source, card)
+
+
+def _card(source: str) -> dict[str, Any]:
+    from suite.dataset_files import is_file
+    from suite.datasets import load_dataset
+    from suite.minari_files import metadata
+
+    if is_file(source):
+        return dict(load_dataset(source).card)
+    told = metadata(source)
+    return told.get("suite") or {"id": source, "minari": told}
+
+
+# -------------------------------------------------------------------------- new ones
+@data.command()
+@click.argument("dataset_id", metavar="ID")
+@d4rl_option
+@json_option
+def make(dataset_id: str, d4rl_scale: bool, as_json: bool) -> None:
+    """Collect one of our own datasets; the same id gives the same bits.
+
+    ID reads suite/ROBOT-QUALITY-v0 or, with a size in thousands of transitions,
+    suite/ROBOT-QUALITY-20k-v0; `data list` shows which there are. Actions are sampled
+    from packaged policies.
+
+    \b
+    Examples:
+      suite-bench data make suite/hopper-medium-20k-v0
+      suite-bench data make suite/halfcheetah-mixed-v0 --d4rl-scale
+    """
+    from suite.datasets import save_dataset
+    from suite.minari_files import require_free
+    from suite.process import prepare_process
+    from suite.recipes import make_dataset, recipe
+    from suite_bench.data_tables import Bar
+
+    made = recipe(dataset_id)
+    require_free(dataset_id)  # said now rather than in an hour
+    prepare_process()
+    with Bar(f"collecting {dataset_id}", made.steps) as bar:
+        dataset = make_dataset(made, with_d4rl_scale=d4rl_scale, progress=bar.show)
+    save_dataset(dataset, dataset_id)
+    _tell(dataset_id, dataset, as_json)
+
+
+@data.command()
+@click.argument("source")
+@click.argument("target")
+@click.option(
+    "--with",
+    "changes",
+    multiple=True,
+    required=True,
+    metavar="'WRAPPER key=value ...'",
+    help="A wrapper of suite.wrappers, or module:Class, with its arguments. "
+    "Repeatable; the first one is done first.",
+)
+@json_option
+def corrupt(source: str, target: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Corrupt a dataset by wrappers and store what comes out as TARGET.
+
+    TARGET is a new Minari id or a path that ends in .npz. Its card keeps the parent's
+    hash, every wrapper with its arguments in their order, which episodes and how many
+    transitions are gone, and the new hash. The order matters: DropBestEpisodes after
+    RewardNoise ranks by noisy returns.
+
+    \b
+    Examples:
+      suite-bench data corrupt suite/hopper-medium-v0 suite/hopper-k30-v0 \\
+          --with "DropBestEpisodes percent=30"
+      suite-bench data corrupt mine.npz worse.npz \\
+          --with "RewardNoise std=0.1 seed=3" --with "DropTransitions rate=0.2"
+    """
+    from suite.datasets import corrupt as corrupted
+    from suite.datasets import load_dataset, require_new, save_dataset
+
+    parts = [_part(each) for each in changes]
+    require_new(target)
+    dataset = corrupted(load_dataset(source), parts)
+    save_dataset(dataset, target)
+    _tell(target, dataset, as_json)
+
+
+def _part(text: str) -> Part:
+    """``WRAPPER key=value ...`` as the part that it stands for."""
+    import difflib
+
+    from suite.parts import Part, check
+    from suite.settings import parse
+
+    try:
+        name, *assignments = shlex.split(text)
+        kwargs = dict(parse(assignment) for assignment in assignments)
+    except ValueError as reason:
+        raise WrongUse(f"--with must read 'WRAPPER key=value ...': {reason}") from None
+    known = _wrappers()
+    if ":" not in name and name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or known
+        raise WrongUse(f"there is no wrapper {name!r}; there is {', '.join(near)}")
+    part = Part(name if ":" in name else f"suite.wrappers:{name}", kwargs)
+    check(part, {"env": None})
+    return part
+
+
+def _wrappers() -> list[str]:
+    import suite.wrappers as found
+
+    return [
+        name
+        for name, each in vars(found).items()
+        if isinstance(each, type)
+        and issubclass(each, found.CorruptionWrapper)
+        and each is not found.CorruptionWrapper
+    ]
+
+
+@data.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("dataset_id", metavar="ID")
+@click.option(
+    "--env",
+    "env_id",
+    help="Gymnasium's id of the task; its spaces become the data's. Without, bounds "
+    "are unknown and nothing is clipped.",
+)
+@d4rl_option
+@json_option
+def import_dataset(
+    path: Path, dataset_id: str, env_id: str | None, d4rl_scale: bool, as_json: bool
+) -> None:
+    """Put a file's arrays into Minari's local store as ID.
+
+    The file is HDF5 or npz with the arrays observations, actions, rewards, terminals
+    and timeouts, as D4RL's are, and next_observations if there are any: without them an
+    episode that was cut off loses its last transition, since nobody knows where it led.
+
+    \b
+    Examples:
+      suite-bench data import hopper_medium-v2.hdf5 theirs/hopper-medium-v2 \\
+          --env Hopper-v4 --d4rl-scale
+      suite-bench data import my_logs.npz mine/logs-v0
+    """
+    from suite.datasets import load_dataset, require_new, save_dataset
+
+    require_new(dataset_id)
+    dataset = _described(load_dataset(path), env_id, d4rl_scale)
+    save_dataset(dataset, dataset_id)
+    _tell(dataset_id, dataset, as_json)
+
+
+def _described(dataset: Dataset, env_id: str | None, d4rl_scale: bool) -> Dataset:
+    from suite.cards import D4RL, described, robot_of
+
+    if env_id is not None:
+        dataset = described(dataset, env_id)
+    if not d4rl_scale:
+        return dataset
+    robot = robot_of(dataset.card.get("env_id"))
+    if robot is None:
+        raise WrongUse(
+            f"--d4rl-scale knows {', '.join(D4RL)}; say which with --env, such as "
+            "--env Hopper-v5"
+        )
+    return dataset.with_card({**dataset.card, "references": {"d4rl": [*D4RL[robot]]}})
+
+
+# ---------------------------------------------------------------------- looked through
+@data.command()
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@json_option
+def verify(sources: Sequence[str], as_json: bool) -> None:
+    """Read datasets whole and compare them with the hashes that were stored with them.
+
+    Without a SOURCE, all local ones. A single flipped bit is found, in whatever file.
+    Others' datasets carry no hashes: of those it is checked that they can be read and
+    make sense.
+
+    \b
+    Examples:
+      suite-bench data verify
+      suite-bench data verify suite/hopper-medium-v0 mine.npz
+    """
+    from suite.datasets import verify as verified
+    from suite.minari_files import local_ids
+
+    found = {each: verified(each) for each in sources or local_ids()}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, told in found.items():
+        words = "intact" if told["recorded"] else "readable, no hash to compare with"
+        click.echo(
+            f"{name}  {words}  {told['transitions']:,} transitions, "
+            f"{told['episodes']:,} episodes  sha256 {told['sha256'][:16]}"
+        )
+    if not found:
+        click.echo("there are no local datasets", err=True)
+
+
+@data.command()
+@click.argument("source")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="Draw the histogram of returns there (.png, .pdf or .svg).",
+)
+@json_option
+def stats(source: str, picture: Path | None, as_json: bool) -> None:
+    """Show what is in a dataset: sizes, lengths, rewards, a histogram of returns.
+
+    \b
+    Examples:
+      suite-bench data stats suite/hopper-medium-v0
+      suite-bench data stats mine.npz --picture returns.png
+    """
+    from suite.cards import statistics
+    from suite.datasets import load_dataset
+
+    found = statistics(load_dataset(source))
+    if picture is not None:
+        from suite_bench.data_tables import draw_returns
+
+        draw_returns(source, found["returns"], picture)
+        found["picture"] = str(picture)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from suite_bench.data_tables import print_statistics
+
+    print_statistics(source, found)
+
+
+def _tell(name: str, dataset: Dataset, as_json: bool) -> None:
+    from suite.cards import stored_card
+    from suite_bench.data_tables import print_card
+
+    card = stored_card(dataset, name)
+    if as_json:
+        click.echo(json.dumps(card, indent=2))
+    else:
+        print_card(name, card, len(dataset), dataset.num_episodes)

@@ -1,0 +1,139 @@
+"""Which transitions each member of an ensemble is fitted to, and which to none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+class Batches(Protocol):
+    """Which rows each member sees."""
+
+    def steps(self, rows: int) -> int:
+        """Gradient steps of one epoch."""
+        ...
+
+    def epoch(
+        self, rows: int, members: int, seed: int, generator: torch.Generator
+    ) -> Iterator[torch.Tensor]:
+        """Row indices (E, b) of each step; ``seed`` stays for a round of fitting."""
+        ...
+
+
+@dataclass(frozen=True)
+class Disjoint:
+    """Every step draws rows that are all distinct, and deals each member its share.
+
+    Use it to repeat the experiment log: no row is seen by two members in one step.
+
+    Args:
+        batch_size: Rows of one member in one step.
+        steps_per_epoch: Steps between two yields.
+    """
+
+    batch_size: int = 512
+    steps_per_epoch: int = 20
+
+    def steps(self, rows: int) -> int:
+        """Gradient steps of one epoch."""
+        return self.steps_per_epoch
+
+    def epoch(
+        self, rows: int, members: int, seed: int, generator: torch.Generator
+    ) -> Iterator[torch.Tensor]:
+        """Row indices (E, b) of each step.
+
+        Raises:
+            ValueError: If there are too few rows to be distinct.
+        """
+        needed = members * self.batch_size
+        if needed > rows:
+            raise ValueError(
+                f"{members} members with {self.batch_size} distinct rows each need "
+                f"{needed} transitions, got {rows}; lower batch_size or use Bootstrap"
+            )
+        for _ in range(self.steps_per_epoch):
+            yield _distinct(rows, needed, generator).view(members, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Each member has its own resample of the data, with replacement, for a round.
+
+    Use it for PETS and MBPO: members then disagree where data are few. An epoch is one
+    pass over it in a new order.
+
+    Source: Chua et al. 2018, section 4, arXiv:1805.12114.
+
+    Args:
+        batch_size: Rows of one member in one step.
+    """
+
+    batch_size: int = 256
+
+    def steps(self, rows: int) -> int:
+        """Gradient steps of one epoch."""
+        return -(-rows // self.batch_size)
+
+    def epoch(
+        self, rows: int, members: int, seed: int, generator: torch.Generator
+    ) -> Iterator[torch.Tensor]:
+        """Row indices (E, b) of each step; the last one may have fewer."""
+        own = torch.Generator().manual_seed(seed)
+        resample = torch.randint(rows, (members, rows), generator=own)
+        order = torch.rand(members, rows, generator=generator).argsort(dim=1)
+        yield from resample.gather(1, order).split(self.batch_size, dim=1)
+
+
+def _distinct(rows: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Distinct indices (count,) in random order, without a permutation of all rows."""
+    if 2 * count > rows:
+        return torch.randperm(rows, generator=generator)[:count]
+    drawn = torch.empty(0, dtype=torch.int64)
+    while len(drawn) < count:  # what repeats is drawn again, later ones first
+        more = torch.randint(rows, (count,), generator=generator)
+        drawn = torch.cat([drawn, more])
+        order = torch.argsort(drawn, stable=True)
+        repeats = torch.zeros(len(drawn), dtype=torch.bool)
+        repeats[order[1:]] = drawn[order[1:]] == drawn[order[:-1]]
+        drawn = drawn[~repeats]
+    return drawn[:count]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows that are not trained on, to choose weights and members and to stop.
+
+    After every epoch each member whose error on them fell by more than ``improvement``
+    of the best so far keeps its weights; at the end of a round these are put back.
+
+    Source: Janner et al. 2019, code of arXiv:1906.08253.
+
+    Args:
+        share: Of the transitions.
+        largest: Rows at most.
+        elites: How many members shall predict, the best ones; None is all.
+        patience: Epochs in a row without an improvement of any member that end a
+            round; None never ends it early.
+        improvement: Relative.
+
+    Raises:
+        ValueError: For a share outside (0, 1) or a count below 1.
+    """
+
+    share: float = 0.2
+    largest: int = 5000
+    elites: int | None = None
+    patience: int | None = None
+    improvement: float = 0.01
+
+    def __post_init__(self) -> None:
+        counts = (self.largest, self.elites or 1, self.patience or 1)
+        if not 0 < self.share < 1 or min(counts) < 1:
+            raise ValueError(
+                "a holdout needs a share within (0, 1) and counts of 1 or more, got "
+                f"{self}"
+            )

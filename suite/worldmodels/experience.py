@@ -1,0 +1,108 @@
+"""Transitions as tensors: what a model is fitted to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """M transitions of an environment, in any order.
+
+    Use ``Experience.of`` to make one from arrays. Which of ``states`` the model knows
+    is the user's choice: observations, or the named states of a task.
+
+    Attributes:
+        states: (M, S) float32.
+        actions: (M, A) float32.
+        rewards: (M,) float32; only a learned reward needs them.
+        next_states: (M, S) float32, never those of the next episode.
+        terminated: (M,) float32, 1 where the episode ended in ``next_states``.
+    """
+
+    states: torch.Tensor
+    actions: torch.Tensor
+    rewards: torch.Tensor
+    next_states: torch.Tensor
+    terminated: torch.Tensor
+
+    @staticmethod
+    def of(
+        states: Any,
+        actions: Any,
+        rewards: Any,
+        next_states: Any,
+        terminated: Any,
+        *,
+        device: str = "cpu",
+    ) -> Experience:
+        """Transitions from arrays or tensors, checked.
+
+        Raises:
+            ValueError: If there is none, shapes do not belong together or a number is
+                NaN or infinite, naming array, row and column.
+        """
+        columns = (states, actions, rewards, next_states, terminated)
+        tensors = [
+            torch.as_tensor(np.asarray(column, np.float32), device=device)
+            if not isinstance(column, torch.Tensor)
+            else column.detach().to(device, torch.float32)
+            for column in columns
+        ]
+        made = Experience(*tensors)
+        made._check()
+        return made
+
+    @staticmethod
+    def concatenate(parts: Sequence[Experience]) -> Experience:
+        """All transitions of several, in order."""
+        names = [field.name for field in dataclasses.fields(Experience)]
+        return Experience(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in names)
+        )
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def __getitem__(self, rows: Any) -> Experience:
+        """The transitions of some rows, a slice, a mask or indices of any shape."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return Experience(*(getattr(self, name)[rows] for name in names))
+
+    def _check(self) -> None:
+        shapes = {f.name: tuple(getattr(self, f.name).shape) for f in _FIELDS}
+        rows = shapes["rewards"][:1]
+        fits = (
+            shapes["states"] == shapes["next_states"]
+            and len(shapes["states"]) == len(shapes["actions"]) == 2
+            and shapes["rewards"] == shapes["terminated"] == rows
+            and shapes["states"][:1] == shapes["actions"][:1] == rows
+        )
+        if not fits or rows == (0,):
+            raise ValueError(
+                "transitions need states (M, S), actions (M, A), rewards (M,), "
+                "next_states (M, S) and terminated (M,) with M of 1 or more, got "
+                + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            )
+        for field in _FIELDS:
+            _require_finite(field.name, getattr(self, field.name))
+
+
+_FIELDS = dataclasses.fields(Experience)
+
+
+def _require_finite(name: str, values: torch.Tensor) -> None:
+    wrong = ~torch.isfinite(values)
+    if wrong.any():
+        place = torch.nonzero(wrong)[0].tolist()
+        where = f"row {place[0]}" + (f", column {place[1]}" if place[1:] else "")
+        raise ValueError(
+            f"transitions must be finite, got {float(values[tuple(place)])} in {name}, "
+            f"{where}; leave such episodes out"
+        )

@@ -1,0 +1,279 @@
+"""Fitting an ensemble to transitions, resumable after every iteration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+
+from suite.checkpoints import require_like
+from suite.storage import IntegrityError
+from suite.worldmodels.batches import Batches, Disjoint, Holdout
+from suite.worldmodels.experience import Experience
+from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
+
+
+class Fit:
+    """Fits an ensemble to transitions: a ``Learner`` without a policy.
+
+    Use it alone, for supervised training of a model, or inside an agent that calls
+    ``run`` whenever it has new data: weights and Adam's memory go on from round to
+    round, normalisation, split, resample and best weights begin anew. All members are
+    trained by one backward pass through the sum of their losses.
+
+    Metrics of an iteration, which is one epoch: ``model/train_loss``, the mean over
+    steps and members; ``model/train_loss_<e>`` and ``model/holdout_error_<e>`` of
+    member e (mean squared, of normalised changes); ``model/holdout_error``, the mean of
+    the best; ``model/steps``.
+
+    Args:
+        dynamics: What to fit.
+        data: Begins the first round; None waits for ``begin`` or ``run``.
+        batches: Which rows each member sees; None is ``Disjoint()``.
+        holdout: None trains on all rows and keeps the last weights.
+        learning_rate: Of Adam.
+        weight_decay: One rate a layer, times half the squared weights, in the loss; ()
+            is none.
+        seed: Of splits, resamples and batches.
+    """
+
+    def __init__(
+        self,
+        dynamics: LearnedDynamics,
+        data: Experience | None = None,
+        *,
+        batches: Batches | None = None,
+        holdout: Holdout | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: Sequence[float] = (),
+        seed: int = 0,
+    ):
+        self.dynamics, self.holdout = dynamics, holdout
+        self.batches: Batches = batches or Disjoint()
+        self.weight_decay = tuple(weight_decay)
+        members = dynamics.ensemble.members
+        if holdout is not None and (holdout.elites or 1) > members:
+            raise ValueError(f"{members} members have no {holdout.elites} elites")
+        if self.weight_decay:
+            dynamics.ensemble.decay(self.weight_decay)  # refuses a wrong number
+        self._optimizer = torch.optim.Adam(
+            dynamics.ensemble.parameters(), lr=learning_rate
+        )
+        self._generator = torch.Generator().manual_seed(seed)
+        self.steps = self.epochs = 0
+        self._data: Experience | None = None
+        self._forget()
+        if data is not None:
+            self.begin(data)
+
+    def _forget(self) -> None:
+        members = self.dynamics.ensemble.members
+        self._best_errors = torch.full((members,), torch.inf)
+        self._best: dict[str, torch.Tensor] = {}
+        self._waited, self.is_done = 0, False
+
+    # ---------------------------------------------------------------------- rounds
+    def begin(self, data: Experience) -> None:
+        """Start a round on these transitions; weights and Adam's memory stay.
+
+        Raises:
+            ValueError: If the data is of other sizes than the model or too little.
+        """
+        self._round_seed = int(torch.randint(2**62, (), generator=self._generator))
+        self._forget()
+        self._attach(data)
+        self.dynamics.refresh(data[self._trained])
+        self._normalise()
+
+    def _attach(self, data: Experience) -> None:
+        """Split the data as the round's seed says."""
+        rows, held = len(data), 0
+        if self.holdout is not None:
+            held = min(int(rows * self.holdout.share), self.holdout.largest)
+            if held < 1:
+                raise ValueError(
+                    f"{rows} transitions have no share of {self.holdout.share} to hold "
+                    "out; give more, or holdout=None"
+                )
+        own = torch.Generator().manual_seed(self._round_seed)
+        order = torch.randperm(rows, generator=own).to(data.states.device)
+        self._data, self._held, self._trained = data, order[:held], order[held:]
+
+    def _normalise(self) -> None:
+        assert self._data is not None
+        self._x, self._y = self.dynamics.regression(self._data[self._trained])
+        self._held_rows = self.dynamics.regression(self._data[self._held])
+
+    def run(self, data: Experience, steps: int | None = None) -> dict[str, float]:
+        """A whole round.
+
+        Args:
+            data: All that the model shall know.
+            steps: Gradient steps at most; None stops by the holdout's patience.
+
+        Returns:
+            The last iteration's metrics.
+
+        Raises:
+            ValueError: If nothing would ever stop it.
+        """
+        if steps is None and (self.holdout is None or self.holdout.patience is None):
+            raise ValueError(
+                "a fit needs a number of steps or a Holdout with patience to end, got "
+                "neither"
+            )
+        self.begin(data)
+        metrics: dict[str, float] = {}
+        total = sys.maxsize if steps is None else self.steps + steps
+        for found in self.iterate(total):
+            metrics = found
+        return metrics
+
+    # -------------------------------------------------------------------- learning
+    def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
+        """Train until so many gradient steps in all, or until patience ends the round.
+
+        Raises:
+            ValueError: If there is no data.
+            FloatingPointError: If a member's loss is no longer finite.
+        """
+        if self._data is None:
+            raise ValueError("a fit needs data; give it some, or call begin(data)")
+        while self.steps < total_timesteps and not self.is_done:
+            losses = self._epoch(total_timesteps - self.steps)
+            self.epochs += 1
+            metrics = {"model/train_loss": float(losses.mean())}
+            metrics |= _numbered("model/train_loss", losses)
+            if self.holdout is not None:
+                metrics |= self._judged(self.holdout)
+            if self.is_done or self.steps >= total_timesteps:
+                self._put_back()
+            yield {**metrics, "model/steps": float(self.steps)}
+
+    def planned_updates(self, total_timesteps: int) -> int:
+        """Iterations of ``iterate`` from the start, if patience does not end it."""
+        rows = len(self._trained) if self._data is not None else 0
+        return -(-total_timesteps // max(self.batches.steps(rows), 1))
+
+    def _epoch(self, most: int) -> torch.Tensor:
+        """Mean losses (E,) of an epoch of at most so many steps."""
+        members, found = self.dynamics.ensemble.members, []
+        epoch = self.batches.epoch(
+            len(self._trained), members, self._round_seed, self._generator
+        )
+        for rows in islice(epoch, most):
+            rows = rows.to(self._x.device)
+            found.append(self._step(self._x[rows], self._y[rows]))
+        return torch.stack(found).mean(dim=0)
+
+    def _step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        ensemble = self.dynamics.ensemble
+        losses = self.dynamics.losses(x, y)
+        self._require_finite(losses.detach())
+        total = losses.sum() + ensemble.regulariser()
+        if self.weight_decay:
+            total = total + ensemble.decay(self.weight_decay)
+        self._optimizer.zero_grad()
+        total.backward()
+        self._optimizer.step()
+        self.steps += 1
+        return losses.detach()
+
+    def _require_finite(self, losses: torch.Tensor) -> None:
+        wrong = torch.nonzero(~torch.isfinite(losses))
+        if len(wrong):
+            member = int(wrong[0])
+            raise FloatingPointError(
+                f"the model's loss became {float(losses[member])} in step {self.steps} "
+                f"of its fit, first in member {member}; lower the learning rate, or "
+                "look for outliers in the data"
+            )
+
+    # --------------------------------------------------------------------- holdout
+    def _judged(self, holdout: Holdout) -> dict[str, float]:
+        """Errors on the rows held out; weights that are better than ever are kept."""
+        errors = self.dynamics.errors(*self._held_rows).cpu()
+        better = errors < self._best_errors * (1 - holdout.improvement)
+        if not self._best:
+            better = torch.ones_like(better)
+        for name, weights in self.dynamics.ensemble.named_parameters():
+            kept = self._best.setdefault(name, weights.detach().clone())
+            kept[better.to(kept.device)] = weights.detach()[better.to(kept.device)]
+        self._best_errors = torch.where(better, errors, self._best_errors)
+        self._waited = 0 if better.any() else self._waited + 1
+        if holdout.patience is not None:
+            self.is_done = self._waited >= holdout.patience
+        elites = errors.sort().values[: holdout.elites]
+        return {
+            **_numbered("model/holdout_error", errors),
+            "model/holdout_error": float(elites.mean()),
+        }
+
+    @torch.no_grad()
+    def _put_back(self) -> None:
+        """Give each member its best weights, and the best members the word."""
+        if self.holdout is None:
+            return
+        for name, weights in self.dynamics.ensemble.named_parameters():
+            weights.copy_(self._best[name])
+        best = torch.argsort(self._best_errors, stable=True)[: self.holdout.elites]
+        self.dynamics.is_elite.fill_(False)
+        self.dynamics.is_elite[best.to(self.dynamics.is_elite.device)] = True
+
+    # ----------------------------------------------------------------- checkpoints
+    def state(self) -> dict[str, Any]:
+        """All but the data: give a new ``Fit`` the same before ``load_state``."""
+        return {
+            "weights": dict(self.dynamics.state_dict()),
+            "optimizer": optimizer_state(self._optimizer),
+            "generator": self._generator.get_state(),
+            "best": dict(self._best),
+            "best_errors": self._best_errors,
+            "counts": {
+                "steps": self.steps,
+                "epochs": self.epochs,
+                "waited": self._waited,
+                "is_done": self.is_done,
+                "rows": 0 if self._data is None else len(self._data),
+                "round_seed": self._round_seed if self._data is not None else 0,
+            },
+        }
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``.
+
+        A round that is under way goes on if this fit was given the same data.
+
+        Raises:
+            IntegrityError: If it is of another model, or of other data.
+        """
+        counts = tree["counts"]
+        if self._data is not None and len(self._data) != counts["rows"]:
+            raise IntegrityError(
+                f"the fit was of {counts['rows']} transitions, this one is of "
+                f"{len(self._data)}: give it the data it began with"
+            )
+        require_like(counts, self.state()["counts"], "fit.counts")
+        load_weights(self.dynamics, tree["weights"], "fit.weights")
+        if tree["best"]:
+            own = {n: p.detach() for n, p in self.dynamics.ensemble.named_parameters()}
+            device = self.dynamics.is_elite.device
+            self._best = {n: kept.to(device) for n, kept in tree["best"].items()}
+            require_like(self._best, own, "fit.best")
+        load_optimizer(self._optimizer, tree["optimizer"])
+        self._generator.set_state(tree["generator"])
+        self._best_errors = tree["best_errors"]
+        self.steps, self.epochs = counts["steps"], counts["epochs"]
+        self._waited, self.is_done = counts["waited"], counts["is_done"]
+        self._round_seed = counts["round_seed"]
+        if self._data is not None:
+            self._attach(self._data)
+            self._normalise()
+
+
+def _numbered(name: str, values: torch.Tensor) -> dict[str, float]:
+    return {f"{name}_{member}": value for member, value in enumerate(values.tolist())}

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored import dataset, numbered
+from test_failures import assert_one_sentence
+
+import suite.wrappers as w
+from suite import recipes
+from suite.datasets import load_dataset, save_dataset
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def toy(store: Path) -> str:
+    save_dataset(dataset(about="Walks.", env_id="Hopper-v5"), "mine/toy-v0")
+    return "mine/toy-v0"
+
+
+# --------------------------------------------------------------------- before anything
+@pytest.mark.parametrize("arguments", [["data", "--help"], ["data", "list"]])
+def test_help_and_list_load_nothing_heavy(arguments, store, tmp_path):
+    heavy = {"torch", "mujoco", "stable_baselines3", "matplotlib", "minari", "h5py"}
+    code = (
+        "import sys; from suite_bench.main import main; "
+        f"main({arguments!r}, standalone_mode=False); "
+        f"print(sorted(set(sys.modules) & {heavy!r}), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == "[]\n" and done.stdout
+
+
+def test_help_teaches_by_example(invoke):
+    shown = invoke("data", "--help").stdout
+    for command in ("list", "show", "make", "corrupt", "import", "verify", "stats"):
+        assert f"\n  {command}" in shown
+        told = invoke("data", command, "--help").stdout
+        assert f"suite-bench data {command}" in told
+
+
+# ----------------------------------------------------------------------- list and show
+def test_list_shows_what_is_there_and_what_can_be_made(invoke, toy):
+    shown = invoke("data", "list").stdout
+    assert "mine/toy-v0" in shown and "297" in shown
+    assert "suite/hopper-medium-v0" in shown
+    found = json.loads(invoke("data", "list", "--json").stdout)
+    (row,) = found["local"]
+    assert (row["id"], row["transitions"], row["episodes"]) == (toy, 297, 8)
+    assert row["mean_return"] == pytest.approx(dataset().returns.mean())
+    assert len(found["recipes"]) == 9
+
+
+def test_show_tells_the_card(invoke, toy):
+    shown = invoke("data", "show", toy).stdout
+    assert "Walks." in shown and dataset().sha256 in shown and "Hopper-v5" in shown
+    card = json.loads(invoke("data", "show", toy, "--json").stdout)
+    assert card["sha256"] == dataset().sha256
+    save_dataset(dataset(), "toy.npz")
+    assert dataset().sha256 in invoke("data", "show", "toy.npz").stdout
+
+
+# ----------------------------------------------------------------------------- corrupt
+WITH = (
+    *("--with", "DropBestEpisodes percent=30"),
+    *("--with", "RewardNoise std=0.1 seed=3"),
+    *("--with", "suite.wrappers.gaps:DropTransitions rate=0.2"),
+)
+
+
+@pytest.mark.parametrize("target", ["mine/worse-v0", "worse.npz"])
+def test_corrupt_does_what_wrappers_do_in_their_order(invoke, toy, target):
+    done = invoke("data", "corrupt", toy, target, *WITH)
+    assert done.exit_code == 0, done.output
+    by_hand = w.DropBestEpisodes(dataset(), percent=30)
+    by_hand = w.DropTransitions(w.RewardNoise(by_hand, std=0.1, seed=3), rate=0.2)
+    stored = load_dataset(target)
+    assert stored.sha256 == by_hand.sha256
+    assert stored.sha256 in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines() if "=" in line]
+    assert [line[0] for line in lines] == [
+        "DropBestEpisodes",
+        "RewardNoise",
+        "DropTransitions",
+    ]
+    gone = len(dataset()) - len(w.DropBestEpisodes(dataset(), percent=30))
+    assert lines[0][2:4] == ["2", str(gone)]
+    assert stored.card["parent"] == {"id": toy, "sha256": dataset().sha256}
+
+
+def test_corrupt_as_json_is_the_card(invoke, toy):
+    done = invoke("data", "corrupt", toy, "mine/worse-v0", *WITH, "--json")
+    card = json.loads(done.stdout)
+    assert card == load_dataset("mine/worse-v0").card
+    assert [each["kind"] for each in card["corruptions"]] == [
+        "DropBestEpisodes",
+        "RewardNoise",
+        "DropTransitions",
+    ]
+
+
+# ------------------------------------------------------------------------ make, import
+def test_make_collects_a_recipe_and_shows_its_card(invoke, monkeypatch):
+    import test_recipes  # registers the environment
+
+    import suite.agents.behaviour as behaviour
+
+    small = replace(test_recipes.TOY, id="suite/hopper-medium-1k-v0", task="Hopper-v5")
+    monkeypatch.setattr(recipes, "recipe", lambda dataset_id: small)
+    monkeypatch.setattr(behaviour, "load_behaviour", test_recipes.found)
+    done = invoke("data", "make", small.id, "--d4rl-scale")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [f"collecting {small.id}"]
+    made = load_dataset(small.id)
+    assert made.sha256 in done.stdout and "left, right" in done.stdout
+    assert made.card["references"] == {"d4rl": [-20.272305, 3234.3]}
+    again = invoke("data", "make", small.id)
+    assert_one_sentence(again, 3, f"there is a dataset '{small.id}' already; delete")
+
+
+def test_import_takes_a_file_into_the_store(invoke):
+    save_dataset(numbered(), "logs.npz")
+    done = invoke("data", "import", "logs.npz", "mine/logs-v0")
+    assert done.exit_code == 0, done.output
+    assert load_dataset("mine/logs-v0").sha256 == numbered().sha256
+    wide = np.zeros((4, 11))
+    np.savez(
+        "hopper.npz",
+        observations=wide,
+        next_observations=wide,
+        actions=np.zeros((4, 3)),
+        rewards=np.ones(4),
+        terminals=np.zeros(4),
+        timeouts=np.zeros(4),
+    )
+    env = ("--env", "Hopper-v5")
+    done = invoke("data", "import", "hopper.npz", "a1/hop-v0", *env, "--d4rl-scale")
+    assert done.exit_code == 0, done.output
+    card = load_dataset("a1/hop-v0").card
+    assert card["env_id"] == "Hopper-v5"
+    assert card["spaces"]["action"] == {"low": [-1.0] * 3, "high": [1.0] * 3}
+    assert card["references"]["d4rl"][1] == 3234.3
+
+
+# ----------------------------------------------------------------------- verify, stats
+def test_verify_says_what_is_intact_and_what_is_not(invoke, toy, store):
+    save_dataset(numbered(), "mine/two-v0")
+    done = invoke("data", "verify")
+    assert done.exit_code == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["mine/toy-v0", "intact"],
+        ["mine/two-v0", "intact"],
+    ]
+    found = json.loads(invoke("data", "verify", toy, "--json").stdout)
+    assert found[toy]["sha256"] == dataset().sha256
+    path = store / "mine" / "toy-v0" / "data" / "main_data.hdf5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    for command in (("verify",), ("stats", toy), ("corrupt", toy, "x.npz", *WITH)):
+        assert_one_sentence(invoke("data", *command), 5, "main_data.hdf5 is damaged")
+
+
+def test_stats_show_numbers_a_histogram_and_a_picture(invoke, toy):
+    done = invoke("data", "stats", toy, "--picture", "some/returns.png")
+    assert done.exit_code == 0, done.output
+    assert "297 transitions, 8 episodes (4 terminated, 4 truncated)" in done.stdout
+    bars = [line for line in done.stdout.splitlines() if " to " in line]
+    assert len(bars) == 20 and any(line.endswith("#" * 40) for line in bars)
+    assert sum(int(line.split()[3]) for line in bars) == 8
+    assert Path("some/returns.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(invoke("data", "stats", toy, "--json").stdout)
+    assert found["returns"]["mean"] == pytest.approx(dataset().returns.mean())
+    mean = dataset().returns.mean()
+    scaled = 100 * (mean + 20.272305) / (3234.3 + 20.272305)
+    assert found["d4rl_scale"] == pytest.approx(scaled)
+    assert found["consistent"] is True and found["observations"] == 3
+
+
+# ---------------------------------------------------------------------------- failures
+GOOD = ["--with", "DropBestEpisodes percent=30"]
+FAILURES = [
+    (["show", "mine/tay-v0"], 3, "there is no dataset 'mine/tay-v0' in"),
+    (["stats", "mine/tay-v0"], 3, "did you mean mine/toy-v0"),
+    (["stats", "no.npz"], 3, "there is no file no.npz"),
+    (["verify", "mine/noise0.5-v0"], 3, "is no Minari id"),
+    (["make", "suite/hopper-expert-v0"], 3, "there is no recipe for"),
+    (["make", "suite/hopper-medium-v0"], 3, "no behaviour is called 'hopper-medium'"),
+    (["corrupt", "mine/toy-v0", "x.npz"], 2, "--with"),
+    (["corrupt", "mine/toy-v0", "x.h5", *GOOD], 3, "written to .npz files"),
+    (["corrupt", "mine/toy-v0", "mine/toy-v0", *GOOD], 3, "already; delete"),
+    (["corrupt", "mine/toy-v0", "bad-id", *GOOD], 3, "is no Minari id"),
+    (["corrupt", "no.npz", "x.npz", *GOOD], 3, "there is no file no.npz"),
+    (["import", "no.hdf5", "mine/new-v0"], 3, "there is no file no.hdf5"),
+    (["import", "bad.hdf5", "mine/new-v0"], 5, "bad.hdf5 is damaged"),
+    (["import", "mine.npz", "mine/new-v0", "--env", "Nowhere-v0"], 3, "no environment"),
+    (["import", "mine.npz", "mine/new-v0", "--env", "Hopper-v5"], 3, "another task"),
+    (["import", "mine.npz", "mine/new-v0", "--d4rl-scale"], 2, "say which with --env"),
+]
+BAD_CHANGES = [
+    ("DropBst percent=30", 2, "no wrapper 'DropBst'; there is DropBestEpisodes"),
+    ("DropBestEpisodes percent", 2, "--with must read 'WRAPPER key=value ...'"),
+    ("", 2, "--with must read"),
+    ("DropBestEpisodes 'percent=30", 2, "--with must read"),
+    ("DropBestEpisodes percnt=30", 3, "takes no 'percnt'; it takes env, percent"),
+    ("DropBestEpisodes", 3, "needs the argument 'percent'"),
+    ("DropBestEpisodes percent=100", 3, "would remove all 8 episodes"),
+    ("DropBestEpisodes percent=much", 3, "percent must be a number, got 'much'"),
+    ("AdversarialActions rate=1", 3, "needs the argument 'attack'"),
+    ("nowhere:Thing", 3, "needs the module 'nowhere'"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*settotalmass")
+@pytest.mark.parametrize(("arguments", "code", "text"), FAILURES)
+def test_a_failure_is_one_sentence_with_its_exit_code(
+    invoke, toy, arguments, code, text
+):
+    save_dataset(dataset(), "mine.npz")
+    Path("bad.hdf5").write_bytes(b"not at all")
+    assert_one_sentence(invoke("data", *arguments), code, text)
+    assert not Path("x.npz").exists()
+
+
+@pytest.mark.parametrize(("change", "code", "text"), BAD_CHANGES)
+def test_a_wrong_change_is_one_sentence_too(invoke, toy, change, code, text):
+    done = invoke("data", "corrupt", toy, "x.npz", "--with", change)
+    assert_one_sentence(done, code, text)
+    assert not Path("x.npz").exists()
+
+
+def test_a_full_disk_is_told(invoke, toy, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("suite.datasets.write_npz", full)
+    done = invoke("data", "corrupt", toy, "x.npz", *GOOD)
+    assert_one_sentence(done, 6, "No space left on device")
