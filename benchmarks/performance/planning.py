@@ -144,7 +144,7 @@ class Networks:
         arrays |= {"state": self.state[0], "actions": self.actions[0]}
         arrays |= {f"weight{i}": weight for i, weight in enumerate(self.weights)}
         arrays |= {f"bias{i}": bias for i, bias in enumerate(self.biases)}
-        np.savez(path, **{name: array.numpy() for name, array in arrays.items()})
+        np.savez(path, **{name: array.numpy() for name, array in arrays.items()})  # pyright: ignore[reportArgumentType]
 
 
 def planning(planner: Planner, score: EnsembleScore, states: Tensor) -> Contenders:
