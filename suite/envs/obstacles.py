@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
-from suite.envs.arguments import require_positive
 from suite.envs.batch import BatchEnv
 from suite.envs.geometry import norm
-from suite.envs.mujoco_simulation import ASSETS
-from suite.envs.simulation import Ids
+from suite.envs.simulation import NumpySimulation
 from suite.envs.single import SingleEnv
 
 # The named state vector (..., 4); the observation is the same vector in float32.
@@ -106,8 +103,8 @@ class Obstacles:
     )
 
 
-class ObstaclesSimulation:
-    """N points; the named state is the whole state.
+class ObstaclesSimulation(NumpySimulation):
+    """N points.
 
     Args:
         num_rows: How many.
@@ -115,38 +112,21 @@ class ObstaclesSimulation:
     """
 
     def __init__(self, num_rows: int, random_starts: bool = True):
-        self.num_rows, self.random_starts = num_rows, random_starts
-        self._state = np.zeros((num_rows, STATE_SIZE))
+        super().__init__(num_rows, STATE_SIZE)
+        self.random_starts = random_starts
 
-    def reset(self, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
+    def start(self, rng: np.random.Generator) -> np.ndarray:
         """A start where there is no wall, and the goal."""
-        starts = [_start(rng) if self.random_starts else FIXED_START for rng in rngs]
-        self._state[ids, POSITION] = np.reshape(starts, (-1, 2))
-        self._state[ids, GOAL] = GOAL_POSITION
+        position = FIXED_START
+        while self.random_starts:
+            position = rng.uniform(START_LOW, START_HIGH)
+            if is_free(position):
+                break
+        return np.concatenate([position, GOAL_POSITION])
 
-    def step(self, ids: Ids, action: np.ndarray) -> np.ndarray:
-        """Move; nothing here can blow up."""
-        rows = slice(None) if ids is None else ids
-        # In float64, or the step of a single row would not be that of a batch.
-        self._state[rows] = next_state(self._state[rows], action.astype(np.float64))
-        return np.zeros(len(action), bool)
-
-    def named_state(self, ids: Ids) -> np.ndarray:
-        """The 4 numbers of the state vector."""
-        return self._state[slice(None) if ids is None else ids].copy()
-
-    get_state = named_state
-
-    def set_state(self, ids: Ids, state: np.ndarray) -> None:
-        """Put rows of ``get_state`` back."""
-        self._state[slice(None) if ids is None else ids] = state
-
-
-def _start(rng: np.random.Generator) -> np.ndarray:
-    while True:
-        position = rng.uniform(START_LOW, START_HIGH)
-        if is_free(position):
-            return position
+    def advance(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Move."""
+        return next_state(state, action.astype(np.float64))
 
 
 class ObstaclesVectorEnv(BatchEnv):
@@ -170,7 +150,6 @@ class ObstaclesVectorEnv(BatchEnv):
         autoreset_mode: str = "next_step",
         render_mode: str | None = None,
     ):
-        require_positive("num_envs", num_envs)
         super().__init__(
             ObstaclesSimulation(num_envs, random_starts),
             Obstacles(),
@@ -178,8 +157,10 @@ class ObstaclesVectorEnv(BatchEnv):
             render_mode=render_mode,
         )
 
-    def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def scene(self, row: int) -> tuple[Any, Any]:
         """The walls from above, the point and the goal."""
+        import mujoco
+
         model = scene_model()
         data = mujoco.MjData(model)
         state = self.simulation.named_state(np.array([row]))[0]
@@ -189,8 +170,13 @@ class ObstaclesVectorEnv(BatchEnv):
 
 
 @functools.cache
-def scene_model() -> mujoco.MjModel:
+def scene_model() -> Any:
     """What is drawn: the asset, with a box for each wall."""
+    # Only pictures need MuJoCo.
+    import mujoco
+
+    from suite.envs.mujoco_simulation import ASSETS
+
     spec = mujoco.MjSpec.from_file(str(ASSETS / "obstacles.xml"))
     for left, top, width, height in WALLS:
         spec.worldbody.add_geom(
