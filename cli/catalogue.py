@@ -118,6 +118,13 @@ def _show_sweep(grid: Sweep) -> None:
     for name, scale in grid.scales.items():
         at = grid.cells_at(name)
         click.echo(f"  {name:10}{len(at)} cells; {scale.time}")
-    click.echo(f"\nJudged by {grid.metric}; compared: {grid.rivals or 'nothing'}, over")
-    click.echo(f"{grid.tasks or 'one task'}, with {grid.baseline or 'no baseline'}.")
-    click.echo(f"Figures: {', '.join(figure.name for figure in grid.figures)}")
+    click.echo(f"\nMetric: {grid.metric}")
+    for what, name in (
+        ("Compared", grid.rivals),
+        ("Put together", grid.tasks),
+        ("Baseline", grid.baseline),
+    ):
+        if name is not None:
+            click.echo(f"{what}: {name}")
+    names = ", ".join(figure.name for figure in grid.figures)
+    click.echo(textwrap.fill(f"Figures: {names}", 88))

@@ -33,6 +33,7 @@ from suite.parts import (
     check,
     from_json,
     frozen,
+    registered_arguments,
     resolve,
     to_json,
     vector_entry_point,
@@ -289,7 +290,8 @@ class Benchmark:
         check(self.evaluation, injected)
         for part in self.wrappers:  # what the run knows is not theirs
             check(part, {"env": None})
-        check(Part(vector_entry_point(self.env.id), self.env.kwargs), {"num_envs": 0})
+        entry = Part(vector_entry_point(self.env.id), self.env.kwargs)
+        check(entry, {"num_envs": 0, **registered_arguments(self.env.id)})
         # Where the result of a run lies is known when the output folder is.
         if self.start is not None and not self.start.startswith("run:"):
             resolve("suite.agents.policies:load_policy")(self.start)

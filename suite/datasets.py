@@ -60,6 +60,8 @@ def _known(dataset_id: str) -> str:
         return dataset_id
     near = difflib.get_close_matches(dataset_id, ids, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`data list` shows all"
+    if dataset_id.startswith("suite/"):
+        hint += f"; ours are made by suite-bench data make {dataset_id}"
     raise ValueError(f"there is no local dataset {dataset_id!r}; {hint}")
 
 

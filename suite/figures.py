@@ -121,7 +121,8 @@ class Curves:
         drawn = 0
         for condition in self.conditions or results.sweep.conditions:
             found = results.places.get((rival, task, condition))
-            if found is not None and len(found.curves(self.y)[0]):
+            # A variance of fewer values than its window, say, is not a number.
+            if found is not None and np.isfinite(found.curves(self.y)[1]).any():
                 self._line(panel, results, found, condition, drawn)
                 drawn += 1
         return drawn
@@ -251,7 +252,7 @@ class Comparison:
         _points(right, conditions, wins, len(means))
         name = results.sweep.written
         left.set_yticks(range(len(conditions)), [name(each) for each in conditions])
-        left.invert_yaxis()
+        left.set_ylim(len(conditions) - 0.5, -0.5)
         left.set_xlabel(f"IQM of {column_name(results, results.sweep.metric)}")
         right.set_xlim(-0.04, 1.04)
         right.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")

@@ -72,9 +72,14 @@ def thin(folder: SweepFolder, target: SweepFolder) -> dict[Trial, int]:
         Bytes of each trial that is now there.
 
     Raises:
-        ValueError: If a trial takes more than ``KEPT_BYTES``.
+        ValueError: If a trial takes more than ``KEPT_BYTES``, or the target is what is
+            to be copied.
     """
     sweep = folder.sweep()
+    if folder.path.resolve() == target.path.resolve():
+        raise ValueError(
+            f"{folder.path} would be thinned itself; choose another --into"
+        )
     target.store(sweep)
     sizes = {}
     for trial in sweep.trials():

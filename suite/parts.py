@@ -184,6 +184,17 @@ def vector_entry_point(env_id: str) -> str:
     return entry
 
 
+def registered_arguments(env_id: str) -> dict[str, Any]:
+    """What an id's registration gives to its entry point.
+
+    Args:
+        env_id: One that ``vector_entry_point`` knows.
+    """
+    import gymnasium as gym
+
+    return gym.spec(env_id.rpartition(":")[2]).kwargs
+
+
 @dataclass(frozen=True)
 class Argument:
     """What a callable says about one of its arguments."""

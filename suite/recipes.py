@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 
 from suite.cards import D4RL, robot_of
-from suite.collection import Behaviour, collect
+from suite.collection import Behaviour, UniformBehaviour, collect
+from suite.datasets import Change, corrupt
 from suite.parts import resolve
 from suite.transitions import Dataset
 
 FULL = 1_000_000  # transitions, D4RL's size
-ROWS = 64  # simulated at a time; what is collected does not depend on it
+ROWS = 64  # simulated at a time, at most; what is collected does not depend on it
+EPISODE = 1000  # steps, at most
 _TASKS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d"}
 _QUALITIES = {
     "medium": "A policy of medium strength, sampled.",
@@ -115,9 +117,12 @@ def make_dataset(
         "suite.agents.behaviour:load_behaviour"
     )
     behaviours = [find(name) for name, _ in made.policies]  # all, before any simulates
+    smallest = min(share for _, share in made.policies) * made.steps
     env = gym.make_vec(
         made.env,
-        num_envs=ROWS,
+        num_envs=max(
+            1, min(ROWS, int(smallest / EPISODE))
+        ),  # more would be for nothing
         vectorization_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
         autoreset_mode="disabled",
     )
@@ -128,6 +133,32 @@ def make_dataset(
         parts.append(collect(env, behaviours[index], steps, seed, progress=told))
     env.close()
     return Dataset.concatenated(parts, _card(made, parts, with_d4rl_scale))
+
+
+def random_dataset(
+    env_id: str, steps: int, corruptions: Sequence[Change] = ()
+) -> Dataset:
+    """Whole episodes of random actions, made on the spot and always the same.
+
+    Use it where any data will do, such as in a test of a whole grid.
+
+    Args:
+        env_id: Of an environment with a vector entry point.
+        steps: Transitions, at most.
+        corruptions: As in ``suite.datasets.load_dataset``.
+
+    Raises:
+        ValueError: If not one episode fits.
+    """
+    env = gym.make_vec(
+        env_id,
+        num_envs=10,  # few, for little data: all of them simulate until it is enough
+        vectorization_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
+        autoreset_mode="disabled",
+    )
+    data = collect(env, UniformBehaviour(env.single_action_space), steps, seed=0)
+    env.close()
+    return corrupt(data, corruptions)
 
 
 def _from(begun: int, progress: Callable[[int], None]) -> Callable[[int], None]:

@@ -8,17 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from suite.cards import D4RL
 from suite.evaluation import normalized_score, require_finite
-
-# Mean returns of random actions and of the policy that is 100 points: D4RL's numbers
-# (d4rl/infos.py at 89141a6), the same for all its versions and qualities. They are of
-# the environments of 2020; for those of today they are a convention.
-D4RL = {
-    "halfcheetah": (-280.178953, 12135.0),
-    "hopper": (-20.272305, 3234.3),
-    "walker2d": (1.629008, 4592.3),
-    "ant": (-325.6, 3879.7),
-}
 
 
 class NormalizedReturn:

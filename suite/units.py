@@ -23,7 +23,7 @@ class Unit:
 
     def shown(self, value: float | None, digits: int = 1) -> str:
         """A number without its unit; a dash for None."""
-        return "-" if value is None else f"{self.factor * value:.{digits}f}"
+        return "-" if value is None else f"{self.factor * value:z.{digits}f}"
 
     def written(self, value: float, digits: int = 1) -> str:
         """A number with its unit."""

@@ -30,7 +30,11 @@ from suite.settings import label, parse
 # Every registered one is swept; nothing needs to be named here.
 OURS = names()
 SCALED = [(name, scale) for name in OURS for scale in get(name).scales]
-RESULTS = sorted((Path(__file__).parents[1] / "docs" / "results").glob("*/*/seed-*"))
+RESULTS = [
+    path
+    for path in sorted(Path(__file__).parents[1].glob("docs/results/*/*/seed-*"))
+    if path.parts[-3] in OURS  # the others are of sweeps
+]
 
 
 SHIFT = {"call": "toys:Shift", "kwargs": {"by": 1.0}}

@@ -197,6 +197,8 @@ def test_what_is_not_there_is_left_out(tmp_path):
     for figure in (Curves("c", "y"), Bars("b"), Comparison("d")):
         assert draw(figure, nothing, tmp_path / "none") is None
     assert draw(Curves("c", "absent"), PAIRED, tmp_path / "none") is None
+    unknown = of(cell_results({"k": 1}, [[float("nan")] * 3] * 2))
+    assert draw(Curves("c", "y"), unknown, tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
 
 

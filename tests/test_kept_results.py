@@ -103,6 +103,13 @@ def test_what_stays_too_large_is_refused(whole, tmp_path, monkeypatch):
         thin(whole, SweepFolder(tmp_path / "x"))
 
 
+def test_a_folder_is_not_thinned_onto_itself(committed):
+    before = contents(committed.path)
+    with pytest.raises(ValueError, match="would be thinned itself; choose another"):
+        thin(committed, SweepFolder(committed.path.parent / "x" / ".." / SMALL.name))
+    assert contents(committed.path) == before
+
+
 # ------------------------------------------------------------------------------- reuse
 def test_committed_units_count_as_done(committed, tmp_path):
     folder = SweepFolder.of(SMALL, tmp_path / "runs")

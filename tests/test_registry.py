@@ -7,6 +7,7 @@ arguments by ``tests/exported.py``. Benchmarks are swept in ``tests/test_benchma
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import inspect
 import json
@@ -25,8 +26,10 @@ from gymnasium.utils.env_checker import check_env
 
 import suite.agents
 from suite.agents.advantages import Estimate
+from suite.agents.offline_learner import OfflineLearner
 from suite.agents.ppo import PPO
 from suite.envs.replay import ReplayEnv
+from suite.recipes import random_dataset
 from suite.recording import recorded
 
 IDS = sorted(i for i, s in registry.items() if str(s.entry_point).startswith("suite."))
@@ -57,6 +60,11 @@ ESTIMATORS = {
     each.__name__: each
     for each in classes_of_agents()
     if is_estimator(each) and each.__name__ != "ReturnsToGo"
+}
+OFFLINE = {
+    each.__name__: each
+    for each in classes_of_agents()
+    if issubclass(each, OfflineLearner) and not inspect.isabstract(each)
 }
 
 
@@ -156,6 +164,7 @@ def assert_spec_survives_json(env: Any) -> None:
 def test_the_sweep_finds_something():
     assert "PickCube-v0" in IDS and len(LIVE) >= 11 and len(AGENTS) >= 5
     assert {"GAE", "MonteCarlo", "ReRollout"} <= set(ESTIMATORS)
+    assert sorted(OFFLINE) == ["BC", "CQL", "IQL", "TD3BC"]
     assert len(WRAPPERS) - len(LIVE) >= 17
     for names in (LIVE, list(WRAPPERS)):
         pairs = covering_pairs(names)
@@ -282,3 +291,27 @@ def learner(agent: Any, env_id: str, **kwargs: Any) -> Any:
 
 def weights(agent: Any) -> np.ndarray:
     return np.concatenate([p.detach().ravel() for p in agent.policy.parameters()])
+
+
+@functools.cache
+def met_at_random(env_id: str) -> Any:
+    return random_dataset(env_id, 1000)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_offline_agent_makes_an_update(env_id, name):
+    agent: Any = OFFLINE[name](
+        met_at_random(env_id),
+        vector(env_id, 1),
+        net_arch=[8],
+        batch_size=8,
+        updates_per_iteration=2,
+    )
+    before = [p.detach().clone() for p in agent.policy.parameters()]
+    metrics = next(agent.iterate(2))
+    assert all(np.isfinite(v) for k, v in metrics.items() if "variance" not in k)
+    after = agent.policy.parameters()
+    assert all(
+        not np.array_equal(a, b.detach()) for a, b in zip(before, after, strict=True)
+    )

@@ -9,7 +9,8 @@ import torch
 from toys import TIME_LIMIT, ToyVectorEnv
 
 from suite.agents.tanh_policy import TanhPolicy
-from suite.scores import D4RL, NormalizedReturn
+from suite.cards import D4RL
+from suite.scores import NormalizedReturn
 
 
 def make_env(num_envs: int, **kwargs: Any) -> gym.vector.VectorEnv:

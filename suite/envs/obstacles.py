@@ -116,17 +116,20 @@ class ObstaclesSimulation(NumpySimulation):
         self.random_starts = random_starts
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
-        """A start where there is no wall, and the goal."""
-        position = FIXED_START
-        while self.random_starts:
-            position = rng.uniform(START_LOW, START_HIGH)
-            if is_free(position):
-                break
+        """A position where there is no wall, and the goal."""
+        position = _start(rng) if self.random_starts else FIXED_START
         return np.concatenate([position, GOAL_POSITION])
 
     def advance(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """Move."""
-        return next_state(state, action.astype(np.float64))
+        """See ``next_state``."""
+        return next_state(state, action)
+
+
+def _start(rng: np.random.Generator) -> np.ndarray:
+    while True:
+        position = rng.uniform(START_LOW, START_HIGH)
+        if is_free(position):
+            return position
 
 
 class ObstaclesVectorEnv(BatchEnv):

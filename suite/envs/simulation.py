@@ -81,7 +81,8 @@ class NumpySimulation(ABC):
     def step(self, ids: Ids, action: np.ndarray) -> np.ndarray:
         """Advance rows; one that is no longer finite blew up and stays, (n,)."""
         rows = slice(None) if ids is None else ids
-        after = self.advance(self.named_state(ids), action)
+        # In float64, or the step of a single row might not be that of many.
+        after = self.advance(self.named_state(ids), action.astype(np.float64))
         unstable = np.any(~np.isfinite(after), axis=1)
         self.state[rows] = np.where(unstable[:, None], self.state[rows], after)
         return unstable

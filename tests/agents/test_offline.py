@@ -33,7 +33,7 @@ SMALL = {"net_arch": [16], "batch_size": 8, "updates_per_iteration": 5}
 BOUNDS = MinMaxActionScaler(np.array([-1.0, -2.0]), np.array([1.0, 2.0]))
 NETWORK = VectorEncoderFactory(hidden_units=[16])
 BOTH = {"actor_encoder_factory": NETWORK, "critic_encoder_factory": NETWORK}
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "CQL": lambda **scalers: algos.CQLConfig(**BOTH, **scalers),
     "IQL": lambda **scalers: algos.IQLConfig(
         **BOTH, value_encoder_factory=NETWORK, **scalers
