@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
 from suite.envs.batch import BatchEnv
 from suite.envs.geometry import norm
-from suite.envs.mujoco_simulation import ASSETS
 from suite.envs.simulation import NumpySimulation
 from suite.envs.single import SingleEnv
 
@@ -162,8 +160,10 @@ class ObstaclesVectorEnv(BatchEnv):
             render_mode=render_mode,
         )
 
-    def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def scene(self, row: int) -> tuple[Any, Any]:
         """The walls from above, the point and the goal."""
+        import mujoco
+
         model = scene_model()
         data = mujoco.MjData(model)
         state = self.simulation.named_state(np.array([row]))[0]
@@ -173,8 +173,13 @@ class ObstaclesVectorEnv(BatchEnv):
 
 
 @functools.cache
-def scene_model() -> mujoco.MjModel:
+def scene_model() -> Any:
     """What is drawn: the asset, with a box for each wall."""
+    # Only pictures need MuJoCo.
+    import mujoco
+
+    from suite.envs.mujoco_simulation import ASSETS
+
     spec = mujoco.MjSpec.from_file(str(ASSETS / "obstacles.xml"))
     for left, top, width, height in WALLS:
         spec.worldbody.add_geom(
