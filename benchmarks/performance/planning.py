@@ -42,7 +42,8 @@ from suite.agents.planners import CEM, ICEM, Planner
 from suite.agents.proposals import ClippedNormal
 from suite.envs import cheetah
 from suite.process import prepare_process, provenance
-from suite.worldmodels.scoring import ACTIVATIONS, EnsembleScore, has_fast_bfloat16
+from suite.worldmodels.constant_units import ACTIVATIONS
+from suite.worldmodels.scoring import EnsembleScore, has_fast_bfloat16
 
 MEMBERS, HIDDEN, SIZE, NUM_ACTIONS = 3, 250, 21, 6
 CANDIDATES, HORIZON, ITERATIONS = 999, 15, 4
@@ -140,11 +141,12 @@ class Networks:
 
     def save(self, path: Path) -> None:
         """The work for mbrl-lib."""
-        arrays = {"mean": self.mean, "std": self.std}
+        arrays: dict[str, Any] = {"mean": self.mean, "std": self.std}
         arrays |= {"state": self.state[0], "actions": self.actions[0]}
         arrays |= {f"weight{i}": weight for i, weight in enumerate(self.weights)}
         arrays |= {f"bias{i}": bias for i, bias in enumerate(self.biases)}
-        np.savez(path, **{name: array.numpy() for name, array in arrays.items()})  # pyright: ignore[reportArgumentType]
+        arrays = {name: array.numpy() for name, array in arrays.items()}
+        np.savez(path, **arrays)
 
 
 def planning(planner: Planner, score: EnsembleScore, states: Tensor) -> Contenders:

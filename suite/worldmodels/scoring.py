@@ -24,30 +24,17 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-CACHE_LINE = 16  # float32 numbers
+from suite.envs.arguments import require_positive
+from suite.worldmodels.constant_units import ACTIVATIONS, with_constant_units
+from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.normaliser import Folded
+
 BLOCK = 128  # candidates: 3 members' activations of 256 units are 400 kB
 LARGE_BLOCK = 1024  # where products are faster than memory: bfloat16, and GPUs
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
 Terminated = Callable[[Tensor], Tensor]
-
-
-class _Activation(NamedTuple):
-    """An activation, and a number that it keeps constant in every dtype."""
-
-    apply: Callable[[Tensor], Any]  # in place
-    plain: Callable[[Tensor], Tensor]
-    constant: float  # what goes into the constant unit
-
-
-ACTIVATIONS = {
-    "tanh": _Activation(torch.tanh_, torch.tanh, 20.0),  # comes out as exactly 1
-    "silu": _Activation(
-        lambda x: functional.silu(x, inplace=True), functional.silu, 1.0
-    ),
-}
 
 
 def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
@@ -78,6 +65,8 @@ class EnsembleScore:
         reward: ``reward(state, action, next_state)`` of (..., S), (..., A), (..., S).
         terminated: ``terminated(state)`` of (..., S); nothing is paid after it. None
             knows no end, as in CS285.
+        features: ``features(state)`` of (..., S) is what the network sees of a state;
+            None is the state itself.
         activation: ``"tanh"``, or ``"silu"``.
         hidden_dtype: Of the layers between the first and the last: ``torch.bfloat16``
             is faster where the processor multiplies it natively, and rounds to three
@@ -97,16 +86,21 @@ class EnsembleScore:
         horizon: int,
         reward: Reward,
         terminated: Terminated | None = None,
+        features: Callable[[Tensor], Tensor] | None = None,
         activation: str = "tanh",
         hidden_dtype: torch.dtype | None = None,
         block: int | None = None,
     ):
         _require_layers(weights, biases, activation)
-        if horizon < 1:
-            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        require_positive("horizon", horizon)
         self.members, inputs, _ = weights[0].shape
-        self.state_size = weights[-1].shape[2]
-        self.action_size = inputs - self.state_size
+        self.state_size, self.features = weights[-1].shape[2], features
+        self.action_size = inputs - self._features_size(weights[0])
+        if self.action_size < 1:
+            raise ValueError(
+                f"a network from {inputs} numbers, {inputs - self.action_size} of them "
+                "of the state, leaves none for an action"
+            )
         self.horizon, self.reward, self.terminated = horizon, reward, terminated
         self.device = weights[0].device
         types = [weight.dtype for weight in weights]
@@ -116,11 +110,11 @@ class EnsembleScore:
         is_light = torch.bfloat16 in types or self.device.type != "cpu"
         self.block = block or (LARGE_BLOCK if is_light else BLOCK)
         self._activate = ACTIVATIONS[activation].apply
-        self._layers = _with_constant_units(weights, biases, types, activation)
+        self._layers = with_constant_units(weights, biases, types, activation)
         self._buffers: dict[int, _Buffers] = {}
 
     @classmethod
-    def of(cls, dynamics: Any, *, horizon: int, **options: Any) -> Self:
+    def of(cls, dynamics: LearnedDynamics, *, horizon: int, **options: Any) -> Self:
         """The score by a frozen ``LearnedDynamics``, with its task's reward.
 
         Args:
@@ -130,32 +124,29 @@ class EnsembleScore:
             **options: As of the constructor.
 
         Raises:
-            ValueError: If the model learns its reward or termination, sees features
-                instead of the state, or is not frozen.
+            ValueError: If the model learns its reward or termination, or is not frozen.
         """
         ensemble, functions = dynamics.ensemble, dynamics.functions
-        if type(dynamics.input_scale).__name__ != "Folded":
+        if not isinstance(dynamics.input_scale, Folded):
             raise ValueError(
                 "the model must be frozen first; give EnsembleScore.of(model.frozen())"
             )
-        is_given = None not in (functions["reward"], functions["terminated"])
-        if not is_given or functions["features"] is not None:
+        if None in (functions["reward"], functions["terminated"]):
             raise ValueError(
-                "EnsembleScore needs a model with a given reward and termination that "
-                "sees the plain state; plan by imagination with this one"
+                "EnsembleScore needs a model with a given reward and termination; use "
+                "ImaginedScore for one that learns them"
             )
         means = slice(0, dynamics.state_size)
         weights, biases = list(ensemble.weights), list(ensemble.biases)
         weights[-1], biases[-1] = weights[-1][..., means], biases[-1][..., means]
-        options = {"terminated": functions["terminated"], **options}
-        return cls(
-            weights,
-            biases,
-            horizon=horizon,
-            reward=functions["reward"],
-            activation=ensemble.activation,
-            **options,
-        )
+        named = {name: functions[name] for name in ("reward", "terminated", "features")}
+        options = {**named, "activation": ensemble.activation, **options}
+        return cls(weights, biases, horizon=horizon, **options)
+
+    def _features_size(self, like: Tensor) -> int:
+        if self.features is None:
+            return self.state_size
+        return self.features(like.new_zeros(1, self.state_size)).shape[-1]
 
     def at(self, states: Tensor) -> Callable[[Tensor], Tensor]:
         """The score of sequences that begin in states (B, S), for a planner."""
@@ -193,7 +184,7 @@ class EnsembleScore:
         trajectory[0, :, :, :size] = states
         trajectory[:-1, :, :, size : size + self.action_size] = actions[:, None]
         for step in range(self.horizon):
-            x = trajectory[step]
+            x = self._seen(trajectory[step])
             for weight, hidden in zip(self._layers[:-1], buffers.hidden, strict=True):
                 if x.dtype != weight.dtype:
                     x = x.to(weight.dtype)
@@ -204,6 +195,13 @@ class EnsembleScore:
             following.baddbmm_(x.to(self._layers[-1].dtype), self._layers[-1])
         visited, did = trajectory[..., :size], trajectory[:-1, :, :, size:-1]
         return self._paid(visited, did).sum(dim=0).mean(dim=0)
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        """What the network sees of rows (E, R, S + A + 1)."""
+        if self.features is None:
+            return rows
+        seen = self.features(rows[..., : self.state_size])
+        return torch.cat([seen, rows[..., self.state_size :]], dim=-1)
 
     def _paid(self, visited: Tensor, actions: Tensor) -> Tensor:
         """Rewards (H, E, R) along states (H + 1, E, R, S), none after an end."""
@@ -219,9 +217,9 @@ class EnsembleScore:
 
     def _buffers_of(self, rows: int) -> _Buffers:
         if rows not in self._buffers:
-            inputs, first = self._layers[0].shape[1], self._layers[0]
-            shape = (self.horizon + 1, self.members, rows, inputs)
-            trajectory = torch.zeros(shape, dtype=first.dtype, device=self.device)
+            width, kind = self.state_size + self.action_size + 1, self._layers[0].dtype
+            shape = (self.horizon + 1, self.members, rows, width)
+            trajectory = torch.zeros(shape, dtype=kind, device=self.device)
             trajectory[..., -1] = 1.0  # what the first layer's biases are multiplied by
             hidden = [
                 torch.empty(
@@ -250,44 +248,6 @@ class _Buffers(NamedTuple):
     hidden: list[Tensor]  # each (E, R, units)
 
 
-def _with_constant_units(
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    types: Sequence[torch.dtype],
-    activation: str,
-) -> list[Tensor]:
-    """Layers without biases: each but the last has a unit that never changes.
-
-    The input's last column is 1. The constant unit is the first of the padding.
-    """
-    sizes = [_padded(weight.shape[2]) for weight in weights[:-1]]
-    sizes.append(weights[-1].shape[2])
-    layers, inputs, constant = [], weights[0].shape[1] + 1, 1.0
-    for layer, (weight, bias, size) in enumerate(
-        zip(weights, biases, sizes, strict=True)
-    ):
-        members, used, units = weight.shape
-        padded = weight.new_zeros(members, inputs, size, dtype=torch.float64)
-        padded[:, :used, :units] = weight
-        padded[:, used, :units] = bias.reshape(members, units) / constant
-        if layer < len(weights) - 1:
-            goes_in = ACTIVATIONS[activation].constant
-            padded[:, used, units] = goes_in / constant
-            constant = _comes_out(activation, goes_in, types[layer])
-        layers.append(padded.to(types[layer]))
-        inputs = size
-    return layers
-
-
-def _padded(units: int) -> int:
-    """The next multiple of a cache line that leaves room for a constant unit."""
-    return (units // CACHE_LINE + 1) * CACHE_LINE
-
-
-def _comes_out(activation: str, goes_in: float, dtype: torch.dtype) -> float:
-    return float(ACTIVATIONS[activation].plain(torch.tensor([goes_in], dtype=dtype)))
-
-
 def _require_layers(
     weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
 ) -> None:
@@ -302,11 +262,6 @@ def _require_layers(
         raise ValueError(
             f"layers must be (E, in, out) and follow each other, got {shapes} with "
             f"biases of {widths}"
-        )
-    if shapes[0][1] <= shapes[-1][2]:
-        raise ValueError(
-            f"a network from {shapes[0][1]} to {shapes[-1][2]} numbers leaves none for "
-            "an action: inputs are state and action, outputs the change of the state"
         )
 
 

@@ -120,42 +120,27 @@ class NoiseStream:
             draw: As in ``chunk``.
             shape: As in ``chunk``.
         """
-        keys, lengths = keys[lengths > 0], lengths[lengths > 0]
-        chunks = -(-lengths // CHUNK)
-        counters = np.zeros((chunks.sum(), 4), np.uint64)
-        counters[:, 1] = np.arange(len(counters)) - np.repeat(
-            np.cumsum(chunks) - chunks, chunks
-        )
-        counters[:, 2:] = np.repeat(keys[:, ::-1], chunks, axis=0)
-        # A chunk is drawn whole, as a stream does it, though an episode ends within it.
-        used = np.full(len(counters), CHUNK)
-        used[np.cumsum(chunks) - 1] = lengths - (chunks - 1) * CHUNK
-        if isinstance(draw, Draw):
-            return self._in_place(counters, used, draw, shape)
-        place, whole, drawn = self._state["state"], (CHUNK, *shape), []
-        for place["counter"], count in zip(
-            counters.tolist(), used.tolist(), strict=True
+        counter = self._state["state"]["counter"] = [0, 0, 0, 0]
+        # In place where that is possible: a tenth of a microsecond counts here. These
+        # draw one number after the other, so that fewer are the first of more.
+        fill = getattr(self._generator, draw.method) if isinstance(draw, Draw) else None
+        result = self._empty(lengths.sum(), draw, shape)
+        bits, state, first = self._bits, self._state, 0
+        for (counter[3], counter[2]), length in zip(
+            keys.tolist(), lengths.tolist(), strict=True
         ):
-            self._bits.state = self._state
-            drawn.append(draw(self._generator, whole)[:count])
-        return np.concatenate(drawn) if drawn else np.empty((0, *shape))
-
-    def _in_place(
-        self, counters: np.ndarray, used: np.ndarray, draw: Draw, shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """The first ``used`` draws of every chunk, one chunk after the other."""
-        result = np.empty((used.sum(), *shape))
-        rest = np.empty((CHUNK, *shape))  # of a chunk in which an episode ends
-        place, bits, state = self._state["state"], self._bits, self._state
-        fill, first = getattr(self._generator, draw.method), 0
-        for place["counter"], count in zip(
-            counters.tolist(), used.tolist(), strict=True
-        ):
-            bits.state = state
-            if count == CHUNK:
-                fill(out=result[first : first + CHUNK])
-            else:
-                fill(out=rest)
-                result[first : first + count] = rest[:count]
-            first += count
+            episode = result[first : first + length]
+            for counter[1], begin in enumerate(range(0, length, CHUNK)):
+                bits.state = state
+                place = episode[begin : begin + CHUNK]
+                if fill is not None:
+                    fill(out=place)
+                else:  # drawn whole, as a stream does it, and cut at the episode's end
+                    place[:] = draw(self._generator, (CHUNK, *shape))[: len(place)]
+            first += length
         return result
+
+    def _empty(self, count: int, draw: Any, shape: tuple[int, ...]) -> np.ndarray:
+        is_float = isinstance(draw, Draw)
+        dtype = float if is_float else draw(self._generator, (1, *shape)).dtype
+        return np.empty((count, *shape), dtype)

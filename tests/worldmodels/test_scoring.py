@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,13 @@ import torch
 from torch import Tensor
 
 from suite.envs import cheetah, obstacles
+from suite.envs.locomotion import HalfCheetah, Hopper
 from suite.worldmodels import scoring
+from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
+from suite.worldmodels.imagine import imagine
+from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.normaliser import Normaliser
+from suite.worldmodels.propagation import TSInf
 from suite.worldmodels.scoring import EnsembleScore
 
 Layers = tuple[list[Tensor], list[Tensor]]
@@ -159,48 +164,76 @@ def test_bfloat16_rounds_to_three_digits(monkeypatch):
 
 
 # ---------------------------------------------------------------------- learned models
-def learned(**changes: Any) -> SimpleNamespace:
-    """What is read of a frozen ``LearnedDynamics``, Gaussian."""
-    weights, biases = ensemble(27, 42, (12, 12), members=3)
-    functions = {
-        "reward": cheetah.reward,
-        "terminated": lambda state: state[..., 0] > 1e9,
-        "features": None,
-    }
-    folded = type("Folded", (), {})()
-    return SimpleNamespace(
-        ensemble=SimpleNamespace(weights=weights, biases=biases, activation="silu"),
-        functions=functions | changes.pop("functions", {}),
-        state_size=21,
-        input_scale=changes.pop("input_scale", folded),
-    )
+def learned(
+    task: Any = None, inputs: int = 27, outputs: int = 21, kind: Any = Ensemble
+) -> LearnedDynamics:
+    """A model with normalisation of its own, of a cheetah unless said otherwise."""
+    rng = torch.Generator().manual_seed(0)
+    network = kind(3, inputs, outputs, hidden=(12, 12), generator=rng)
+    model = LearnedDynamics.of_task(network, task or cheetah.Cheetah())
+    for scale in (model.input_scale, model.output_scale):
+        assert isinstance(scale, Normaliser)
+        scale.mean.normal_(0, 0.2, generator=rng)
+        scale.std.uniform_(0.2, 0.5, generator=rng)
+    return model
 
 
-def test_of_a_gaussian_ensemble_the_means_are_taken():
-    model, (states, actions) = learned(), inputs_of(cheetah, 1, 20)
-    got = EnsembleScore.of(model, horizon=HORIZON)(states, actions)
-    weights, biases = model.ensemble.weights, model.ensemble.biases
-    layers = (
-        [*weights[:-1], weights[-1][..., :21]],
-        [*biases[:-1], biases[-1][..., :21]],
-    )
-    silu = torch.nn.functional.silu
-    expected = plain_score(layers, states, actions, cheetah, silu)
-    torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-3)
+def imagined_score(model: LearnedDynamics, states: Tensor, actions: Tensor) -> Tensor:
+    """What a trajectory by each member alone is worth, by ``TSInf``."""
+    (batch, count, horizon, _), members = actions.shape, len(model.elites)
+    order = (batch, count, members)
+    rows = states[:, None, None].expand(*order, -1).flatten(0, 2)
+    did = actions[:, :, None].expand(*order, -1, -1).flatten(0, 2).transpose(0, 1)
+    member = model.elites.repeat(batch * count)
+    propagation = TSInf(model)
+    found = imagine(propagation, propagation.start(rows, member), did, horizon)
+    return found.returns().view(order).mean(dim=-1)
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model",
     [
-        (learned(input_scale=object()), "must be frozen first"),
-        (learned(functions={"reward": None}), "needs a model with a given reward"),
-        (learned(functions={"terminated": None}), "needs a model with a given reward"),
-        (learned(functions={"features": abs}), "that sees the plain state"),
+        pytest.param(learned(), id="cheetah of CS285"),
+        pytest.param(learned(HalfCheetah(), 23, 18), id="features"),
+        pytest.param(learned(Hopper(), 14, 12), id="features and an end"),
+        pytest.param(learned(obstacles.Obstacles(), 6, 4), id="an end"),
     ],
 )
-def test_a_model_it_cannot_score_is_refused(model, message):
-    with pytest.raises(ValueError, match=message):
-        EnsembleScore.of(model, horizon=3)
+def test_score_of_a_fitted_model_is_what_its_members_imagine(model):
+    model.is_elite[1] = False
+    rng = torch.Generator().manual_seed(2)
+    states = 0.1 * torch.randn(2, model.state_size, generator=rng)
+    states[:, 1] += 1.0  # a hopper's height: not fallen yet
+    actions = torch.rand(2, 30, HORIZON, model.action_size, generator=rng) - 0.5
+    with torch.no_grad():
+        expected = imagined_score(model, states, actions)
+        got = EnsembleScore.of(model.frozen(), horizon=HORIZON)(states, actions)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_of_a_gaussian_ensemble_the_means_are_taken():
+    model, (states, actions) = learned(kind=GaussianEnsemble), inputs_of(cheetah, 1, 20)
+    network = Ensemble(3, 27, 21, hidden=(12, 12))
+    plain = LearnedDynamics.of_task(network, cheetah.Cheetah())
+    plain.input_scale, plain.output_scale = model.input_scale, model.output_scale
+    for name in ("weights", "biases"):
+        theirs, own = getattr(model.ensemble, name), getattr(network, name)
+        for layer, tensor in enumerate(theirs):
+            own[layer].data = tensor.data[..., : own[layer].shape[-1]].clone()
+    scores = [
+        EnsembleScore.of(each.frozen(), horizon=HORIZON)(states, actions)
+        for each in (model, plain)
+    ]
+    torch.testing.assert_close(*scores)
+
+
+def test_a_model_it_cannot_score_is_refused():
+    with pytest.raises(ValueError, match="must be frozen first"):
+        EnsembleScore.of(learned(), horizon=3)
+    network = Ensemble(2, 27, 22, hidden=(4,))
+    with pytest.raises(ValueError, match="given reward and termination; use Imagined"):
+        EnsembleScore.of(LearnedDynamics(network).frozen(), horizon=3)
 
 
 # ------------------------------------------------------------------------------ errors
@@ -216,7 +249,7 @@ def made(hidden: tuple[int, ...] = (8,), **changes: Any) -> EnsembleScore:
         (lambda: made(activation="relu"), r"\['tanh', 'silu'\], got 'relu'"),
         (
             lambda: EnsembleScore(*ensemble(4, 4, (3,), 1), horizon=3, reward=max),
-            "from 4 to 4 numbers leaves none for an action",
+            "from 4 numbers, 4 of them of the state, leaves none for an",
         ),
         (
             lambda: EnsembleScore(
