@@ -469,13 +469,13 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
 
 
 def one_of_each_kind() -> list[str]:
-    """Benchmarks that differ in more than numbers from those before them."""
+    """The last of those benchmarks that differ in numbers only."""
     found: dict[Any, str] = {}
     for name in names():
         agent = get(name).agent
         advantage = getattr(agent.kwargs.get("advantage"), "call", None)
         needs = bool(references(get(name)))
-        found.setdefault((agent.call, advantage, needs), name)
+        found[agent.call, advantage, needs] = name
     return list(found.values())
 
 

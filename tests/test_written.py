@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from exported import required
+from exported import DATA, required
 from test_registry import (
     assert_copies_go_on,
     assert_goes_back_exactly,
@@ -24,20 +24,23 @@ from test_registry import (
 from suite import benchmark
 from suite.agents.advantages import GAE, Rollout
 from suite.benchmark import get, names
+from suite.envs.replay import ReplayEnv
+from suite.recording import recorded
 from suite.runs import RunFolder, run_seed
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "point_mass": ROOT / "docs" / "envs" / "README.md",
     "reward_clip": ROOT / "docs" / "wrappers.md",
+    "clip_to_quantile": ROOT / "docs" / "datasets.md",
     "td0": ROOT / "docs" / "agents.md",
     "pickcube_noisy": ROOT / "docs" / "benchmarks.md",
 }
 
 
 def written(name: str) -> str:
-    """The file that a page has under "To write one"."""
-    section = PAGES[name].read_text().split("\n## To write one\n")[1]
+    """The file that a page has under "To write one" (or "a corruption")."""
+    section = re.split(r"\n## To write .*\n", PAGES[name].read_text())[1]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found
     is_whole = found[1].startswith('"""')
@@ -105,6 +108,15 @@ def test_the_wrapper_clips(module: Any):
     assert given["low"] < given["high"]
     with pytest.raises(ValueError, match="low must be below high, got"):
         module.RewardClip(env, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("module", ["clip_to_quantile"], indirect=True)
+def test_the_corruption_of_stored_data_clips(module: Any):
+    given = required(module.ClipToQuantile, {"env": None})
+    clipped = module.ClipToQuantile(DATA, **given)
+    assert clipped.rewards.max() == np.quantile(DATA.rewards, given["share"])
+    again = recorded(module.ClipToQuantile(ReplayEnv(DATA), **given))
+    assert again.sha256 == clipped.sha256 != DATA.sha256
 
 
 @pytest.mark.parametrize("module", ["td0"], indirect=True)

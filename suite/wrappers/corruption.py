@@ -52,12 +52,7 @@ class Corruption(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse a class that lacks what the adapters ask of it, before it is used."""
-        params = vars(cls).get("__dataclass_params__")
-        if params is None or not params.frozen:
-            raise TypeError(
-                f"{cls.__name__} must be a frozen dataclass; write "
-                "@dataclass(frozen=True) above the class"
-            )
+        require_frozen(cls)
         named = getattr(cls, "field", None)
         if named not in get_args(Field):
             raise TypeError(
@@ -138,6 +133,31 @@ class Corruption(ABC):
                 "which its start does not; return the first value of it from start"
             )
         return found
+
+
+def require_frozen(corruption: type) -> None:
+    """Refuse a class of corruptions that is no frozen dataclass.
+
+    One that adds no field to a dataclass need not be decorated again.
+
+    Raises:
+        TypeError: With what to write.
+    """
+    own = vars(corruption)
+    added = [
+        hint for hint in own.get("__annotations__", {}).values() if _is_field(hint)
+    ]
+    params = getattr(corruption, "__dataclass_params__", None)
+    is_missed = bool(added) and "__dataclass_params__" not in own
+    if params is None or not params.frozen or is_missed:
+        raise TypeError(
+            f"{corruption.__name__} must be a frozen dataclass; write "
+            "@dataclass(frozen=True) above the class"
+        )
+
+
+def _is_field(hint: Any) -> bool:
+    return not str(hint).removeprefix("typing.").startswith("ClassVar")
 
 
 def _told(found: Any) -> str:

@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from gymnasium import spaces
 
 from suite.transitions import BY_TRANSITION, Dataset
-from suite.wrappers.corruption import Corruption
+from suite.wrappers.corruption import Corruption, require_frozen
 from suite.wrappers.noise import UNIFORM, NoiseStream
 from suite.wrappers.stored import corrupted_by
 
@@ -90,6 +90,11 @@ class StoredCorruption(ABC):
     dataclass of JSON-able fields. What one field of an episode can undergo by itself is
     a ``Corruption``, which serves acting environments as well.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse a class that is not written as one."""
+        require_frozen(cls)
+        return super().__new__(cls)
 
     def check(self, observation: spaces.Space, action: spaces.Space) -> None:  # noqa: B027
         """Refuse data whose spaces this corruption does not fit.

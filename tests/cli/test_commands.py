@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toys import TOY
 
+from suite import benchmark
 from suite.benchmark import get, names
 
 HOME = Path("runs") / "toy" / f"default-{TOY.digest[:8]}"
@@ -65,6 +67,20 @@ def test_show_tells_settings_scales_and_reference(invoke):
     assert ["agent.advantage.gamma", "0.9"] in rows
     assert "smoke     no time\n" in shown and "total_timesteps=32" in shown
     assert "made up" in shown and "iteration    4         96 steps   50.0%" in shown
+
+
+def test_show_tells_the_settings_of_each_wrapper_by_their_keys(invoke):
+    shown = invoke("show", "pickcube-gae-reset-scaled").stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["wrappers.0.call", '"suite.wrappers:RewardScale"'] in rows
+    assert ["wrappers.0.scale", "20.0"] in rows
+
+
+def test_a_benchmark_that_says_no_times_is_listed(invoke, monkeypatch):
+    bare = replace(TOY, name="bare", scales={})
+    monkeypatch.setitem(benchmark._registered, "bare", bare)
+    done = invoke("list")
+    assert done.exit_code == 0 and "bare " in done.stdout
 
 
 def test_show_as_json_is_a_specification_that_runs(invoke):

@@ -31,6 +31,7 @@ from suite.wrappers import (
     RewardScale,
     SparseReward,
     StickyAction,
+    StoredCorruption,
 )
 
 ZEROS = np.zeros((ROWS, 2), np.float32)
@@ -368,7 +369,16 @@ def test_a_corruption_that_is_no_frozen_dataclass_is_refused():
         def apply(self, value: np.ndarray, moment: Moment) -> Any:
             return value, {}
 
-    for each in (Plain, dataclass(Plain)):
+    class PlainStored(StoredCorruption):
+        share: float
+
+        def apply(self, data: Any, plan: Any, noise: Any) -> Any:
+            return data
+
+    class Missed(Halved):
+        more: float = 1.0
+
+    for each in (Plain, dataclass(Plain), PlainStored, Missed):
         with pytest.raises(TypeError, match=r"write @dataclass\(frozen=True\) above"):
             each(1.0)  # pyright: ignore[reportCallIssue]
 
