@@ -17,32 +17,15 @@ from suite.arrays import namespace
 from suite.envs.task import never
 
 MAX_EPISODE_STEPS = 1000
-NUMPY_LANES = 8  # running sums that NumPy keeps when it adds up to 128 numbers
 Noise = Callable[[np.random.Generator, float, int], np.ndarray]  # of (rng, scale, size)
 
 
-def pairwise_sum(values: Any) -> Any:
-    """Sum over the last axis, of at most 128 numbers, in the order of ``np.sum(row)``.
-
-    A reduction over many rows may add in another order for another memory layout, and
-    a row must have the bits that Gymnasium computes for it alone.
-    """
-    size = values.shape[-1]
-    whole = size - size % NUMPY_LANES
-    if not whole:
-        return _running_sum(values[..., 0], values[..., 1:])
-    lanes = values[..., :NUMPY_LANES]
-    for first in range(NUMPY_LANES, whole, NUMPY_LANES):
-        lanes = lanes + values[..., first : first + NUMPY_LANES]
-    while lanes.shape[-1] > 1:
-        lanes = lanes[..., 0::2] + lanes[..., 1::2]
-    return _running_sum(lanes[..., 0], values[..., whole:])
-
-
-def _running_sum(total: Any, values: Any) -> Any:
-    for i in range(values.shape[-1]):
-        total = total + values[..., i]
-    return total
+def row_sum(values: Any) -> Any:
+    """Sum over the last axis; in NumPy with the bits of ``np.sum(row)`` of each row."""
+    if isinstance(values, np.ndarray):
+        # In C order NumPy adds along the rows, in any other perhaps across them.
+        return np.add.reduce(np.ascontiguousarray(values), axis=-1)
+    return namespace(values).sum(values, axis=-1)
 
 
 def uniform(rng: np.random.Generator, scale: float, size: int) -> np.ndarray:
@@ -119,7 +102,7 @@ class Locomotion(ABC):
         """What the reward is the sum of, under Gymnasium's names, each (...)."""
         forward = self.velocity(state, next_state, self.tracked_x)
         # float32 for float32 actions, as in Gymnasium.
-        control = -self.control_weight * pairwise_sum(action * action)
+        control = -self.control_weight * row_sum(action * action)
         terms = {"reward_forward": forward, "reward_ctrl": control}
         if self.healthy_reward:
             survive = self.healthy_reward * self.healthy(next_state)
@@ -172,6 +155,10 @@ class HalfCheetah(Locomotion):
     def healthy(self, state: Any) -> Any:
         """Always, even upside down."""
         return ~never(state)
+
+    def terminated(self, state: Any) -> Any:
+        """Never."""
+        return _never(state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,10 +298,10 @@ class Ant(Locomotion):
         """What the reward is the sum of, under Gymnasium's names, each (...)."""
         terms = super().reward_terms(state, action, next_state)
         xp, forces = namespace(next_state), self._contact_forces(next_state)
-        # Gymnasium adds the world's six zeros too, which shifts who is added to whom.
+        # Gymnasium adds the world's six zeros too, which shifts what is added to what.
         world = xp.zeros_like(forces[..., :6])
         squares = xp.concat([world, forces * forces], axis=-1)
-        return {**terms, "reward_contact": -self.contact_weight * pairwise_sum(squares)}
+        return {**terms, "reward_contact": -self.contact_weight * row_sum(squares)}
 
     def details(self, state: Any, action: Any, next_state: Any) -> dict[str, Any]:
         """What Gymnasium's ``info`` says of a step, each (...)."""

@@ -99,5 +99,6 @@ class SingleEnv(gym.Env):
 
 def _row(info: dict[str, Any]) -> dict[str, Any]:
     row = {key: value[0] for key, value in info.items() if key[0] != "_"}  # no masks
-    is_success, is_unstable = bool(row["is_success"]), bool(row["sim_unstable"])
-    return {**row, "is_success": is_success, "sim_unstable": is_unstable}
+    for key in ("is_success", "sim_unstable"):
+        row[key] = bool(row[key])
+    return row
