@@ -195,8 +195,9 @@ class Benchmark:
     def to_json(self) -> dict[str, Any]:
         """The whole specification as plain JSON values."""
         document = to_json(self)
-        # Specifications from before there was data keep their digests.
-        return document if self.data is not None else _without("data", document)
+        if self.data is None:  # specifications from before there was data keep digests
+            del document["data"]
+        return document
 
     @staticmethod
     def from_json(document: Any) -> Benchmark:
@@ -338,10 +339,6 @@ class Benchmark:
         for part in self.wrappers:  # make_vec refuses wrappers beside an entry point
             env = build(part, {}, env=env)
         return env
-
-
-def _without(name: str, document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != name}
 
 
 # --------------------------------------------------------------------- the registry

@@ -109,9 +109,11 @@ class Training:
             "device": origin.device,
             "threads": threads,
         }
-        self.data = self._loaded(parts)
-        if self.data is not None:
-            available["data"] = self.data
+        parts.check_data()
+        self.data: dict[str, Any] | None = None  # which it was; the rest is not kept
+        if parts.data is not None:
+            data = available["data"] = build_dataset(parts.data, seed=seed)
+            self.data = _identity(data)
         env = spec.make_env(spec.env.num_envs, "same_step", num_threads=threads)
         self.agent = build(parts.agent, available, env=env)
         if hasattr(self.agent, "env"):  # what learns from data alone acts in none
@@ -130,12 +132,6 @@ class Training:
         else:
             self._load(found)
         self.unsaved = self._why_unsaved()
-
-    def _loaded(self, parts: Benchmark) -> Dataset | None:
-        parts.check_data()
-        if parts.data is None:
-            return None
-        return build_dataset(parts.data, seed=self.seed)
 
     def _start_from(self, start: str) -> None:
         policy = resolve("suite.agents.policies:load_policy")(start, self.origin.device)
@@ -328,7 +324,7 @@ class Training:
             "command": self.origin.command,
             "device": self.origin.device,
             **self.origin.provenance,
-            **({} if self.data is None else {"data": _identity(self.data)}),
+            **({} if self.data is None else {"data": self.data}),
             **({"needed": [a.to_json() for a in self.needed]} if self.needed else {}),
             **({"resumed_with": self.resumed_with} if self.resumed_with else {}),
         }

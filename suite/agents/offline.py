@@ -8,6 +8,7 @@ name these by string, ``"suite.agents.offline:IQL"``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -111,7 +112,7 @@ class IQL(OfflineLearner):
         actor_learning_rate: Of the policy.
         critic_learning_rate: Of Q and V.
         actor_decay: Updates over which the actor's learning rate falls to 0 along half
-            a cosine, or None for a constant one.
+            a cosine, all there are, or None for a constant one.
         tau: Step of the target critics.
         n_critics: How many Q.
         **kwargs: As in ``OfflineLearner``.
@@ -159,6 +160,19 @@ class IQL(OfflineLearner):
             actor_optim_factory=FusedAdam(lr_scheduler_factory=schedule),
             critic_optim_factory=FusedAdam(),
         )
+
+    def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
+        """As ``OfflineLearner.iterate``.
+
+        Raises:
+            ValueError: If the actor's learning rate would rise again.
+        """
+        if self._actor_decay is not None and total_timesteps > self._actor_decay:
+            raise ValueError(
+                f"the actor's learning rate is 0 after actor_decay = "
+                f"{self._actor_decay} updates, of {total_timesteps}; make them equal"
+            )
+        return super().iterate(total_timesteps)
 
     def _hasten(self, impl: Any) -> None:
         _soft_critics(impl, self._own["tau"])

@@ -335,6 +335,8 @@ def test_the_actors_learning_rate_falls_along_a_cosine():
     rates = learner.state()["algorithm"]["optimizers"]
     assert rates["actor_optim"]["learning_rates"] == pytest.approx([5e-4])
     assert rates["critic_optim"]["learning_rates"] == [3e-4]
+    with pytest.raises(ValueError, match="actor_decay = 20 updates, of 21; make them"):
+        learner.iterate(21)
 
 
 # ------------------------------------------------------------------------ what is told

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from suite.units import POINTS, SHARE, unit
+
+
+def test_a_share_is_shown_in_percent_and_bounded():
+    assert unit("success_log_metric") is SHARE
+    assert SHARE.written(0.98765) == "98.8%" == f"{0.98765:.1%}"
+    assert SHARE.shown(None) == "-"
+    assert (SHARE.within(-0.1), SHARE.within(1.2), SHARE.within(0.3)) == (0, 1, 0.3)
+
+
+def test_points_are_shown_as_they_are():
+    assert unit("normalized_return") is POINTS
+    assert POINTS.written(-3.25, 2) == "-3.25 points"
+    assert POINTS.within(-3.25) == -3.25 and POINTS.within(120.0) == 120
