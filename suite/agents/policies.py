@@ -25,6 +25,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from suite.agents.ppo import PPO
+from suite.agents.squashed import SquashedPolicy
 from suite.agents.state import is_critic, load_weights
 from suite.agents.tanh_policy import TanhPolicy
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
@@ -104,7 +105,7 @@ def _no_critic(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_policy(
-    policy: ActorCriticPolicy | TanhPolicy,
+    policy: ActorCriticPolicy | SquashedPolicy | TanhPolicy,
     folder: Path,
     card: dict[str, Any],
     *,
@@ -113,7 +114,8 @@ def save_policy(
     """Write a policy to a folder that ``load_policy`` reads; atomic, hashed.
 
     Args:
-        policy: An SB3 ``MlpPolicy`` for a Box action space, or a ``TanhPolicy``.
+        policy: An SB3 ``MlpPolicy`` for a Box action space, a ``SquashedPolicy`` or a
+            ``TanhPolicy``.
         folder: Where; replaced if it exists.
         card: Provenance, any JSON.
         with_critic: False halves the size, for policies that are only acted with.
@@ -145,6 +147,11 @@ def architecture(policy: Any) -> dict[str, Any]:
     raise ValueError(
         f"only Gaussian and tanh MLP policies can be saved, got {type(policy).__name__}"
     )
+
+
+@architecture.register
+def _(policy: SquashedPolicy) -> dict[str, Any]:
+    return policy.architecture()
 
 
 @architecture.register
@@ -184,7 +191,11 @@ def _actor_critic(plan: dict[str, Any]) -> ActorCriticPolicy:
 
 
 # By what a card calls it; cards from before there were kinds say nothing.
-_BUILT = {"actor-critic": _actor_critic, "tanh": TanhPolicy.built}
+_BUILT = {
+    "actor-critic": _actor_critic,
+    "squashed": SquashedPolicy.built,
+    "tanh": TanhPolicy.built,
+}
 
 
 def copy_actor(source: ActorCriticPolicy, target: ActorCriticPolicy) -> None:

@@ -1,0 +1,113 @@
+"""Real steps of a squashed policy in a vector environment, as transitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from suite.agents.squashed import SquashedPolicy
+from suite.agents.vec import SnapshotVecEnv
+from suite.arrays import Snapshot
+from suite.checkpoints import require_like
+from suite.worldmodels.experience import Experience
+from suite.wrappers import restorable
+
+
+class ActorLoop:
+    """Where an agent stands in its environment, and how it goes on.
+
+    Use it through ``SAC``.
+
+    Args:
+        env: To act in; whoever seeds it does so before the first step.
+        policy: Acts, on the CPU or another device.
+        seed: Of the policy's noise and of uniform actions.
+    """
+
+    def __init__(self, env: SnapshotVecEnv, policy: SquashedPolicy, seed: int):
+        self.env, self._policy = env, policy
+        self._generator = torch.Generator().manual_seed(seed)
+        self._obs: np.ndarray | None = None
+        self._returns: list[float] = []  # of episodes that ended, not told yet
+
+    def collect(self, steps: int, *, is_uniform: bool) -> Experience:
+        """So many steps of every row, with the actions that the environment got.
+
+        Args:
+            steps: T.
+            is_uniform: Whether actions are uniform instead of the policy's.
+
+        Returns:
+            T N transitions, on the policy's device.
+
+        Raises:
+            ValueError: If an observation or a reward is NaN or infinite.
+        """
+        if self._obs is None:
+            self._obs = np.asarray(self.env.reset(), np.float32)
+        rows = []
+        for _ in range(steps):
+            actions = self._actions(self._obs, is_uniform)
+            obs, rewards, dones, infos = self.env.step(actions)
+            obs = np.asarray(obs, np.float32)
+            next_obs, terminated = obs, np.asarray(dones, np.float32)
+            if dones.any():
+                next_obs = obs.copy()
+                for row in np.flatnonzero(dones).tolist():
+                    next_obs[row] = infos[row]["terminal_observation"]
+                    # A time limit is not an end: the critics go on behind it.
+                    terminated[row] = not infos[row]["TimeLimit.truncated"]
+                    self._returns.append(infos[row]["episode"]["r"])
+            rows.append((self._obs, actions, rewards, next_obs, terminated))
+            self._obs = obs
+        columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+        device = str(self._policy.scale.device)
+        return Experience.of(*columns, device=device)
+
+    def _actions(self, obs: np.ndarray, is_uniform: bool) -> np.ndarray:
+        policy = self._policy
+        if is_uniform:
+            shape = (len(obs), len(policy.scale))
+            unit = torch.rand(shape, generator=self._generator).to(policy.scale)
+            return (policy.centre + policy.scale * (2 * unit - 1)).cpu().numpy()
+        rows = torch.from_numpy(obs).to(policy.scale.device)
+        return policy.act(rows, self._generator).cpu().numpy()
+
+    def ended(self) -> list[float]:
+        """Returns of the episodes that ended since it was asked last."""
+        found, self._returns = self._returns, []
+        return found
+
+    # ------------------------------------------------------------------- checkpoints
+    def state(self) -> dict[str, Any]:
+        """The environment with its streams, and where the agent stands.
+
+        Raises:
+            suite.arrays.NotRestorable: If the environment cannot be saved.
+        """
+        restorable(self.env.env)
+        is_begun = self._obs is not None
+        return {
+            "obs": self._obs,
+            "returns": list(self._returns),
+            "generator": self._generator.get_state(),
+            "env": self.env.snapshot().to_tree() if is_begun else None,
+        }
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``.
+
+        Raises:
+            IntegrityError: If it is of another environment.
+        """
+        require_like(tree["generator"], self._generator.get_state(), "generator")
+        if tree["env"] is not None:
+            # For the form; the snapshot replaces every row.
+            obs = np.asarray(self.env.reset(), np.float32)
+            require_like(tree["obs"], obs, "obs")
+            require_like(tree["env"], self.env.snapshot().to_tree(), "env")
+            self.env.restore(Snapshot.from_tree(tree["env"]))
+        self._obs, self._returns = tree["obs"], list(tree["returns"])
+        self._generator.set_state(tree["generator"])

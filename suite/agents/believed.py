@@ -1,0 +1,147 @@
+"""The model that an agent imagines in: fitted as it goes, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from suite.storage import IntegrityError
+from suite.worldmodels.dynamics import DynamicsModel
+from suite.worldmodels.experience import Experience
+from suite.worldmodels.fit import Fit
+from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.propagation import TS1
+
+_TOLD = ("model/train_loss", "model/holdout_error", "model/steps")
+
+
+class Believed(Protocol):
+    """A model, and how it follows what is met. Hand one to ``MBPO``."""
+
+    model: DynamicsModel
+
+    def noised(self, real: Experience, generator: torch.Generator) -> Experience:
+        """What the model's data shall be of these transitions."""
+        ...
+
+    def refit(self, data: Experience) -> dict[str, float]:
+        """Learn from all that was met; what to log of it."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What it learned; live tensors."""
+        ...
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``."""
+        ...
+
+
+class Fitted:
+    """An ensemble that is fitted to all data so far, its weights going on.
+
+    Use it for MBPO and Dyna. Data are observations, as the agent sees them.
+
+    Args:
+        fit: Of the ensemble, without data of its own.
+        propagation: Makes a model of its dynamics: ``TS1`` as published, ``Mean`` in
+            CS285, or a function that wraps one in ``Penalised`` or ``Bounded``.
+        steps: Gradient steps of a fit; None ends it by the holdout's patience.
+        data_noise: Ratio of ``Experience.noised``, which the model's data get.
+        device: ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        ValueError: If nothing would end a fit, the model wants to start from
+            ``info["state"]``, or the noise is negative.
+    """
+
+    def __init__(
+        self,
+        fit: Fit,
+        *,
+        propagation: Callable[[LearnedDynamics], Any] = TS1,
+        steps: int | None = None,
+        data_noise: float = 0.0,
+        device: str = "cpu",
+    ):
+        if fit.dynamics.needs_state:
+            raise ValueError(
+                "MBPO learns and acts on observations, and this model starts from "
+                "info['state']; give LearnedDynamics functions of the observation "
+                "instead of of_task(...)"
+            )
+        if steps is None and (fit.holdout is None or fit.holdout.patience is None):
+            raise ValueError(
+                "a fit needs a number of steps or a Holdout with patience to end, got "
+                "neither"
+            )
+        if data_noise < 0:
+            raise ValueError(f"data_noise must be 0 or more, got {data_noise}")
+        fit.dynamics.to(device)
+        self.fit, self.steps, self.data_noise = fit, steps, data_noise
+        self.model: Any = propagation(fit.dynamics)
+
+    def noised(self, real: Experience, generator: torch.Generator) -> Experience:
+        """With the noise that CS285 adds to the data of its models."""
+        return real.noised(self.data_noise, generator)
+
+    def refit(self, data: Experience) -> dict[str, float]:
+        """A round of the fit; the last epoch's loss and error, and all steps so far."""
+        found = self.fit.run(data, self.steps)
+        return {name: found[name] for name in _TOLD if name in found}
+
+    def state(self) -> dict[str, Any]:
+        """Of the fit."""
+        return self.fit.state()
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Take over a ``state()``.
+
+        Raises:
+            IntegrityError: If it is of another model.
+        """
+        self.fit.load_state(tree)
+
+
+class Given:
+    """A model that is right already, such as exact dynamics; nothing is fitted.
+
+    Use it to see what an agent makes of a good model.
+
+    Args:
+        model: Starts from observations.
+
+    Raises:
+        ValueError: If it wants to start from ``info["state"]``.
+    """
+
+    def __init__(self, model: DynamicsModel):
+        if getattr(model, "needs_state", False):
+            raise ValueError(
+                "MBPO starts rollouts from observations, and this model from "
+                "info['state']; give one of observations"
+            )
+        self.model = model
+
+    def noised(self, real: Experience, generator: torch.Generator) -> Experience:
+        """As they are."""
+        return real
+
+    def refit(self, data: Experience) -> dict[str, float]:
+        """Nothing to do."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state(self, tree: dict[str, Any]) -> None:
+        """Nothing.
+
+        Raises:
+            IntegrityError: If there is something.
+        """
+        if tree:
+            raise IntegrityError(f"a given model has no state, got {sorted(tree)}")

@@ -1,0 +1,42 @@
+"""How often an off-policy agent acts, learns and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Steps and updates in turn. Numbers of steps are of all rows together.
+
+    Args:
+        exploration: First steps, taken with uniform actions; no update before them.
+        collect: Steps between two blocks of updates.
+        updates: Gradient updates of a block.
+        epoch: Steps between two yields of ``iterate``.
+
+    Raises:
+        ValueError: If a number is out of range, or an epoch no multiple of ``collect``.
+    """
+
+    exploration: int = 1000
+    collect: int = 1
+    updates: int = 1
+    epoch: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.exploration < 0 or min(self.collect, self.updates, self.epoch) < 1:
+            raise ValueError(
+                "a pace needs exploration of 0 or more and numbers of 1 or more, got "
+                f"{self}"
+            )
+        if self.epoch % self.collect:
+            raise ValueError(
+                f"an epoch of {self.epoch} steps must be a multiple of collect, "
+                f"{self.collect}"
+            )
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Gradient updates of an epoch after the exploration."""
+        return self.epoch // self.collect * self.updates
