@@ -8,6 +8,14 @@ from typing import Protocol
 from suite.envs.arguments import require_positive
 
 
+def _require_length(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(
+            f"a rollout must have 1 step or more, got {steps}; to learn from real "
+            "steps alone take SAC"
+        )
+
+
 class Length(Protocol):
     """How many steps a rollout has."""
 
@@ -113,11 +121,3 @@ class Branched:
         """
         times = fits if self.every is None else updates / self.every
         return max(int(times * self.starts * length), 1)
-
-
-def _require_length(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(
-            f"a rollout must have 1 step or more, got {steps}; to learn from real "
-            "steps alone take SAC"
-        )

@@ -142,15 +142,15 @@ class MBPO(SAC):
         # The clock of the updates ran on while it imagined.
         imagining = self._seconds.get("imagine", 0.0)
         told["time/update_seconds"] -= imagining
-        rows, rewards, ends = (sum(c) for c in zip((0, 0, 0), *self._imagined))
+        rows, rewards, ends = np.sum([(0.0, 0.0, 0.0), *self._imagined], axis=0)
         self._imagined = []
         return {
             **told,
             **self._model_told,
             "imagined/rows": float(rows),
             "imagined/length": float(self._length),
-            "imagined/reward_mean": rewards / rows if rows else math.nan,
-            "imagined/ended": ends / rows if rows else math.nan,
+            "imagined/reward_mean": float(rewards / rows) if rows else math.nan,
+            "imagined/ended": float(ends / rows) if rows else math.nan,
         }
 
     # ------------------------------------------------------------------- checkpoints
@@ -185,19 +185,19 @@ class MBPO(SAC):
         for name, stream in self._streams.items():
             stream.set_state(tree["streams"][name])
         counts = tree["counts"]
-        self._fitted_at, self._updates_since = counts["fitted_at"], counts["updates_since"]
-        self._length, self._model_told = counts["length"], dict(tree["told"])
+        self._fitted_at, self._length = counts["fitted_at"], counts["length"]
+        self._updates_since = counts["updates_since"]
+        self._model_told = dict(tree["told"])
 
 
 def _require_fitting(model: Any, env: gym.vector.VectorEnv) -> None:
     """See that a model says what it is of, and that it is of these spaces."""
     spaces = env.single_observation_space, env.single_action_space
-    names = ("state_size", "action_size")
-    for what, name, space in zip(("observations", "actions"), names, spaces, strict=True):
-        size = getattr(model, name, None)  # exact dynamics need not say
+    for kind, space in zip(("state", "action"), spaces, strict=True):
+        size = getattr(model, f"{kind}_size", None)  # exact dynamics need not say
         assert space.shape is not None
         if size is not None and size != space.shape[0]:
             raise ValueError(
-                f"the model is of {size} numbers of {what}, the environment has "
+                f"the model is of {size} numbers of {kind}, the environment has "
                 f"{space.shape[0]}; was it made for another one?"
             )

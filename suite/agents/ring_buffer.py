@@ -29,7 +29,7 @@ class RingBuffer:
     def __init__(self, capacity: int):
         require_positive("capacity", capacity)
         self.capacity = capacity
-        self._table: torch.Tensor | None = None  # (rows that fit now, S + A + 1 + S + 1)
+        self._table: torch.Tensor | None = None  # (fit now, 2 S + A + 2)
         self._widths: list[int] = []
         self._size = self._next = 0  # rows inside; where the next one goes
 

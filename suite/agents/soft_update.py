@@ -1,4 +1,4 @@
-"""Soft actor-critic's update: two critics, a squashed Gaussian, a learned temperature."""
+"""Soft actor-critic's update: two critics, an actor and a temperature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Squashed Gaussian actions: drawing, density, gradient; and the policy that acts so."""
+"""Squashed Gaussian actions: draws, densities, gradients, and who acts so."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def drawn(raw: torch.Tensor, noise: torch.Tensor) -> Drawn:
     """
     mean, unbounded = raw.chunk(2, dim=1)
     log_std = unbounded.clamp(*LOG_STD)
-    spread = log_std.exp().mul_(noise)
+    spread = log_std.exp() * noise
     action = torch.tanh(mean + spread)
     slope = torch.addcmul(torch.ones_like(action), action, action, value=-1)
     terms = (0.5 * noise).mul_(noise).add_(log_std).add_(torch.log(slope + SLACK))
