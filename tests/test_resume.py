@@ -421,6 +421,12 @@ elif point == "update":
 elif point == "gradient":
     from suite.agents.offline_learner import OfflineLearner
     hook(OfflineLearner, "update")
+elif point == "soft":
+    from suite.agents.soft_update import SoftUpdate
+    hook(SoftUpdate, "update")
+elif point == "fit":
+    from suite.worldmodels.fit import Fit
+    hook(Fit, "_step")
 else:
     storage._write_synced = half_a_write
 folder = RunFolder(out)
@@ -433,12 +439,18 @@ POINTS = {
     "collection": {"toy": 12, "smoke": 15},
     "update": {"toy": 6, "smoke": 6},
     "gradient": {"toy": 6},
+    # The first iteration explores and has none.
+    "soft": {"toy": 6},
+    "fit": {"toy": 4},
 }
 ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
+OFF_POLICY = ("sac", "mbpo", "dyna")
 KILLS = [
     *((name, point) for name in ONLINE for point in ("collection", "update")),
     *((name, "gradient") for name in OFFLINE),
-    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE)),
+    *((name, "soft") for name in OFF_POLICY),
+    *((name, "fit") for name in ("mbpo", "dyna")),
+    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE, *OFF_POLICY)),
 ]
 
 

@@ -20,6 +20,7 @@ from suite.benchmark import Benchmark, Env, Part, Reference, Scale
 from suite.collection import UniformBehaviour
 from suite.datasets import collect, corrupt
 from suite.envs.batch import BatchEnv
+from suite.parts import Ref
 from suite.transitions import Dataset
 
 TIME_LIMIT = 10
@@ -253,6 +254,86 @@ def _offline(algorithm: str, **settings: Any) -> Benchmark:
 
 TOY_IQL = _offline("IQL", actor_decay=16)
 TOY_CQL = _offline("CQL", n_action_samples=2)
+
+
+def _off_policy(name: str, agent: str, **settings: Any) -> Benchmark:
+    """SAC or MBPO, whose first iteration explores."""
+    soft = {"net_arch": [8], "batch_size": 16, "learning_rate": 1e-2}
+    pace = {"exploration": 32, "collect": 4, "updates": 1, "epoch": 32}
+    kwargs = {
+        "soft": Part("suite.agents.soft_update:Soft", soft),
+        "pace": Part("suite.agents.pace:Pace", pace),
+        **settings,
+    }
+    return Benchmark(
+        name=f"toy-{name}",
+        about="The same point, off the policy. It is for tests.",
+        env=Env("toys:Toy-v0", num_envs=4),
+        agent=Part(agent, kwargs),
+        total_timesteps=128,
+        evaluation=Part(
+            "suite.scores:NormalizedReturn",
+            {"reference": None, "episodes": 4, "steps": 10},
+        ),
+        metric="return_mean",
+        checkpoint_at=(0, 2),
+    )
+
+
+def _believed(
+    kind: str, propagation: str, fit: dict[str, Any], **settings: Any
+) -> Part:
+    """A small model of the point, its reward and its end learned."""
+    sizes = {"members": 3, "inputs": 2, "outputs": 3, "hidden": [8]}
+    ensemble = Part(f"suite.worldmodels.ensemble:{kind}", sizes)
+    dynamics = Part(
+        "suite.worldmodels.learned:LearnedDynamics",
+        {"ensemble": ensemble, "reward": None, "terminated": None},
+    )
+    believed = {
+        "fit": Part("suite.worldmodels.fit:Fit", {"dynamics": dynamics, **fit}),
+        "propagation": Ref(f"suite.worldmodels.propagation:{propagation}"),
+        **settings,
+    }
+    return Part("suite.agents.believed:Fitted", believed)
+
+
+TOY_SAC = _off_policy("sac", "suite.agents.sac:SAC")
+_RISING = {"first_epoch": 0, "last_epoch": 2, "shortest": 1, "longest": 3}
+TOY_MBPO = _off_policy(
+    "mbpo",
+    "suite.agents.mbpo:MBPO",
+    believed=_believed(
+        "GaussianEnsemble",
+        "TS1",
+        {
+            "batches": Part("suite.worldmodels.batches:Bootstrap", {"batch_size": 16}),
+            "holdout": Part(
+                "suite.worldmodels.batches:Holdout", {"elites": 2, "patience": 2}
+            ),
+        },
+    ),
+    branched=Part(
+        "suite.agents.branching:Branched",
+        {"starts": 8, "length": Part("suite.agents.branching:Growing", _RISING)},
+    ),
+    fit_every=24,  # no divisor of an iteration
+    memory=Part("suite.agents.replay:Mixture", {"real_share": 0.25}),
+)
+TOY_DYNA = _off_policy(
+    "dyna",
+    "suite.agents.mbpo:MBPO",
+    believed=_believed(
+        "Ensemble",
+        "Mean",
+        {"batches": Part("suite.worldmodels.batches:Disjoint", {"batch_size": 8})},
+        steps=3,
+        data_noise=0.01,
+    ),
+    branched=Part("suite.agents.branching:Branched", {"starts": 2, "every": 3}),
+    fit_every=24,
+    memory=Part("suite.agents.replay:Replay", {"capacity": 50}),  # it wraps around
+)
 RESUMABLE = {
     "ppo": TOY_PPO,
     "awr": TOY_AWR,
@@ -260,4 +341,7 @@ RESUMABLE = {
     "dice": TOY_DICE,
     "iql": TOY_IQL,
     "cql": TOY_CQL,
+    "sac": TOY_SAC,
+    "mbpo": TOY_MBPO,
+    "dyna": TOY_DYNA,
 }
