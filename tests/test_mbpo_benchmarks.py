@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import suite  # registers the environments
+from suite.agents.believed import Fitted
 from suite.agents.mbpo import MBPO
 from suite.benchmark import Benchmark, get
 from suite.envs.cheetah import reward
@@ -156,7 +157,8 @@ def agent_of(spec: Benchmark) -> Any:
 
 def test_the_published_sizes_can_be_built():
     hopper = agent_of(get("mbpo-hopper").at_scale("paper"))
-    assert isinstance(hopper, MBPO) and isinstance(hopper.believed.model, TS1)
+    assert isinstance(hopper, MBPO) and isinstance(hopper.believed, Fitted)
+    assert isinstance(hopper.believed.model, TS1)
     assert hopper.believed.fit.dynamics.functions["reward"] is None
     ten = agent_of(course(10, "paper"))
     assert isinstance(ten.believed.model, Mean)

@@ -184,8 +184,8 @@ def require_bounded(space: gym.Space) -> gym.spaces.Box:
     Raises:
         ValueError: If not.
     """
-    is_box = isinstance(space, gym.spaces.Box) and len(space.shape) == 1
-    if not is_box or not space.is_bounded():
+    is_box = isinstance(space, gym.spaces.Box)
+    if not is_box or len(space.shape) != 1 or not space.is_bounded():
         raise ValueError(
             f"a squashed Gaussian needs a flat, bounded Box of actions, got {space}; "
             "rescale it by gymnasium.wrappers.RescaleAction, or take PPO"

@@ -187,7 +187,7 @@ def test_losses_and_weights_after_updates_are_those_of_stable_baselines3():
         noise = torch.cat([torch.normal(torch.zeros(ROWS, ACTIONS), 1.0) for _ in "ab"])
         torch.manual_seed(seed)
         their.train(1, ROWS)
-        told = dict(zip(NAMES, ours.update(data, noise), strict=True))
+        told: dict[str, float] = dict(zip(NAMES, ours.update(data, noise), strict=True))
         logged = their.logger.name_to_value
         for name, key in (
             ("critic_loss", "critic_loss"),
