@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
+from suite.cards import LOCAL
 
 ENVS = {
     "halfcheetah": "BatchedHalfCheetah-v5",
@@ -94,7 +95,6 @@ def cell_spec(
     *,
     quality: str = "medium",
     seeds: Sequence[int] = (0,),
-    local: Sequence[float] | None = None,
     name: str | None = None,
     about: str | None = None,
 ) -> Benchmark:
@@ -110,8 +110,6 @@ def cell_spec(
             ``Part("suite.wrappers:DropBestEpisodes", {"percent": 30})``.
         quality: Of the data: "medium", "strong" or "mixed".
         seeds: To run.
-        local: Returns of random actions and of our best policy, see
-            ``suite.scores.NormalizedReturn``.
         name: Of the benchmark.
         about: What it shows.
     """
@@ -130,7 +128,7 @@ def cell_spec(
         data=Part(clean.call, {**source, "corruptions": tuple(corruptions)}),
         evaluation=Part(
             "suite.scores:NormalizedReturn",
-            {"reference": env, "local": local, "episodes": 10, "steps": 1000},
+            {"reference": env, "local": LOCAL.get(env), "episodes": 10, "steps": 1000},
         ),
         metric="normalized_return",
         seeds=tuple(seeds),

@@ -158,7 +158,7 @@ class HalfCheetah(Locomotion):
 
     def terminated(self, state: Any) -> Any:
         """Never."""
-        return _never(state)
+        return never(state)
 
 
 @dataclass(frozen=True, kw_only=True)
