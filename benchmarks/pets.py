@@ -34,9 +34,9 @@ register(
     Benchmark(
         name="pets-halfcheetah",
         about=(
-            "HalfCheetah by planning in five probabilistic networks: PETS, with iCEM in "
-            "the place of its CEM. The reward is learned as one more output, since the "
-            "observation does not tell the mean speed that is paid."
+            "HalfCheetah by planning in five probabilistic networks: PETS, with iCEM "
+            "in the place of its CEM. The reward is learned as one more output, since "
+            "the observation does not tell the mean speed that is paid."
         ),
         env=Env("BatchedHalfCheetah-v5", num_envs=2),
         agent=Part(

@@ -148,15 +148,17 @@ register(
             "default": SweepScale("8 hours"),
             "paper": SweepScale("4 hours, the log's tanh, one seed"),
         },
-        figures=tuple(
-            Curves(name, "train/return_mean", conditions=conditions)
-            for name, conditions in {
-                "ensemble": ("ensemble1", STANDARD, "ensemble5"),
-                "sequences": ("sequences100", STANDARD),
-                "horizon": ("horizon5", STANDARD, "horizon15", "horizon30"),
-            }.items()
-        )
-        + (Bars("final"),),
+        figures=(
+            *(
+                Curves(name, "train/return_mean", conditions=conditions)
+                for name, conditions in {
+                    "ensemble": ("ensemble1", STANDARD, "ensemble5"),
+                    "sequences": ("sequences100", STANDARD),
+                    "horizon": ("horizon5", STANDARD, "horizon15", "horizon30"),
+                }.items()
+            ),
+            Bars("final"),
+        ),
         labels={
             **LABELS,
             STANDARD: "3 networks, 1000 sequences, horizon 10",

@@ -79,7 +79,7 @@ class ModelFit:
             told: dict[str, float] = {}
             for told in self.fit.iterate(end):
                 losses.append(told["model/train_loss"])
-            self._losses = np.append(self._losses, np.float32(losses))
+            self._losses = np.append(self._losses, np.array(losses, np.float32))
             told |= {"model/train_loss": float(np.mean(losses))}
             yield told | {"time/fit_seconds": time.perf_counter() - started}
 

@@ -177,21 +177,21 @@ class MPC:
         dynamics = self.fit.dynamics
         found = windows(steps.obs, steps.actions, steps.next_obs, steps.done)
         if found is not None:
-            errors = {**prediction_errors(dynamics, found), **calibration(dynamics, found)}
+            errors = prediction_errors(dynamics, found) | calibration(dynamics, found)
             told |= {f"model/{name}": value for name, value in errors.items()}
-        horizon = self.policy.planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
-        return told | promised(steps, horizon)
+        return told | promised(steps, self.policy.planner.horizon)
 
     def _fitted(self, steps: Steps) -> dict[str, float]:
         """The model's data with these steps, and the model fitted to them."""
         columns = (steps.obs, steps.actions, steps.rewards, steps.next_obs)
         flat = [each.reshape(-1, *each.shape[2:]) for each in columns]
-        new = Experience.of(*flat, steps.terminated.reshape(-1))
+        ends = steps.terminated.reshape(-1)
+        new = Experience.of(flat[0], flat[1], flat[2], flat[3], ends)
         new = new.noised(self.data_noise, self._noise)
         parts = [new] if self.data is None else [self.data, new]
         self.data = Experience.concatenate(parts)
         told, losses = self._fit_round(self.data), self._losses
-        self._losses = np.append(losses, np.float32(told.pop("losses")))
+        self._losses = np.append(losses, np.array(told.pop("losses"), np.float32))
         self.policy.is_fitted.fill_(True)
         self.policy.refresh()
         return told

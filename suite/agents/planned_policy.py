@@ -69,7 +69,7 @@ class Stopwatch:
     """Wall-clock seconds by name; on a GPU work is told where it is waited for."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(CLOCKS, 0.0)
+        self.seconds: dict[str, float] = {name: 0.0 for name in CLOCKS}
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, whose calls are counted in."""
@@ -87,7 +87,7 @@ class Stopwatch:
         told = dict(self.seconds)
         told["planner"] -= told["model"]
         told["model"] -= told["scoring"]
-        self.seconds = dict.fromkeys(CLOCKS, 0.0)
+        self.seconds = {name: 0.0 for name in CLOCKS}
         return told
 
 
@@ -145,8 +145,9 @@ class PlannedPolicy(torch.nn.Module):
 
     def refresh(self) -> None:
         """Plan with the weights as they are from now on."""
-        horizon = self.planner.horizon  # pyright: ignore[reportAttributeAccessIssue]
-        self._score = self.imagination.score(self.dynamics, horizon, self.watch)
+        self._score = self.imagination.score(
+            self.dynamics, self.planner.horizon, self.watch
+        )
 
     def begin(self, rows: int, seed: int | None = None) -> Plans:
         """What rows remember that have not acted yet."""

@@ -73,7 +73,8 @@ def _starts(done: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
     if total < 1:
         return np.empty(0, int), np.empty(0, int)
     ends = np.concatenate([np.zeros((1, done.shape[1]), int), done.cumsum(axis=0)])
-    return np.nonzero(ends[horizon - 1 :][:total] == ends[:total])
+    first, row = np.nonzero(ends[horizon - 1 :][:total] == ends[:total])
+    return first, row
 
 
 @torch.no_grad()
