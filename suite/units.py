@@ -40,7 +40,7 @@ SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
 RETURN = Unit("return")
-ERROR = Unit("squared error")
+ERROR = Unit("x 0.001", 1000.0)  # small numbers, shown with one decimal
 
 UNITS = {
     "normalized_return": POINTS,
