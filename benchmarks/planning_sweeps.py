@@ -106,7 +106,7 @@ register(
 # The log's fourth question: fewer planned steps of more random ones, 4 episodes each.
 DIALS = replace(REACHER, rows=4, initial_steps=20_000, batch_size=800)
 HORIZON = REACHER.horizon
-_TIMES = {"quick": "a minute", "default": "25 minutes", "paper": "half an hour"}
+_TIMES = {"quick": "a minute", "default": "20 minutes", "paper": "20 minutes"}
 
 
 def _dial(**kwargs: Any) -> Benchmark:
@@ -145,8 +145,8 @@ register(
         scales={
             "smoke": SweepScale("half a minute, all of it tiny"),
             "quick": SweepScale("5 minutes, two iterations of few sequences, one seed"),
-            "default": SweepScale("8 hours"),
-            "paper": SweepScale("4 hours, the log's tanh, one seed"),
+            "default": SweepScale("7 hours of a core"),
+            "paper": SweepScale("2 hours of a core, the log's tanh, one seed"),
         },
         figures=(
             *(
@@ -177,7 +177,7 @@ def _planned(planner: Part | None) -> Benchmark:
         about="The cheetah's agent for five iterations, with another planner.",
         iterations=5,
         planner=planner,
-        times={"quick": "3 minutes", "default": "4 hours", "paper": "6 hours"},
+        times={"quick": "3 minutes", "default": "2 hours", "paper": "2 hours"},
     )
 
 
@@ -194,8 +194,8 @@ register(
         scales={
             "smoke": SweepScale("seconds, all of it tiny"),
             "quick": SweepScale("10 minutes, two iterations of few sequences"),
-            "default": SweepScale("16 hours"),
-            "paper": SweepScale("8 hours, the log's tanh, one seed"),
+            "default": SweepScale("11 hours of a core"),
+            "paper": SweepScale("4 hours of a core, the log's tanh, one seed"),
         },
         figures=(Curves("learning-curves", "train/return_mean"), Bars("final")),
         labels={
