@@ -418,6 +418,12 @@ if point == "collection":
     hook(collection, "_ends")
 elif point == "update":
     hook(torch.nn.utils, "clip_grad_norm_")
+elif point == "plan":
+    from suite.agents.planned_policy import PlannedPolicy
+    hook(PlannedPolicy, "plan")
+elif point == "fit":
+    from suite.worldmodels.fit import Fit
+    hook(Fit, "_step")
 elif point == "gradient":
     from suite.agents.offline_learner import OfflineLearner
     hook(OfflineLearner, "update")
@@ -433,12 +439,18 @@ POINTS = {
     "collection": {"toy": 12, "smoke": 15},
     "update": {"toy": 6, "smoke": 6},
     "gradient": {"toy": 6},
+    # An evaluation has up to 10 plans, the first iteration's fit 8 steps.
+    "plan": {"toy": 12},
+    "fit": {"toy": 10, "model": 6},
 }
 ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
+MODEL_BASED = ("mpc", "model")
 KILLS = [
     *((name, point) for name in ONLINE for point in ("collection", "update")),
     *((name, "gradient") for name in OFFLINE),
-    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE)),
+    ("mpc", "plan"),
+    *((name, "fit") for name in MODEL_BASED),
+    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE, *MODEL_BASED)),
 ]
 
 
@@ -448,7 +460,8 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
     spec = {**RESUMABLE, "smoke": SMOKE}[name]
     folder = RunFolder.of(spec, tmp_path)
     write_json(tmp_path / "spec.json", spec.to_json())
-    calls = POINTS.get(point, {}).get("smoke" if name == "smoke" else "toy", 0)
+    counts = POINTS.get(point, {})
+    calls = counts.get(name, counts.get("toy", 0))
     killed = subprocess.run(
         [
             *(sys.executable, "-c", KILLED, point, str(calls)),

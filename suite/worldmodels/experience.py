@@ -75,6 +75,30 @@ class Experience:
         names = [field.name for field in dataclasses.fields(self)]
         return Experience(*(getattr(self, name)[rows] for name in names))
 
+    def noised(self, ratio: float, generator: torch.Generator) -> Experience:
+        """These with noise on states and next states, each drawn for itself.
+
+        Use it on what is added to a model's data, as CS285's ``--add_sl_noise`` with a
+        ratio of 0.01. Its deviation is ``ratio`` times the magnitude of the number's
+        mean over these transitions, 1e-6 times it where that is 0. It also hides that
+        a number is constant.
+
+        Args:
+            ratio: Of deviation and mean; 0 changes nothing.
+            generator: Of the noise, on the CPU.
+        """
+        if ratio == 0:
+            return self
+        noisy = {
+            name: _noised(getattr(self, name), ratio, generator)
+            for name in ("states", "next_states")
+        }
+        return dataclasses.replace(self, **noisy)
+
+    def to_tree(self) -> dict[str, torch.Tensor]:
+        """It as tensors by name, for a checkpoint; ``Experience(**tree)`` is back."""
+        return {field.name: getattr(self, field.name) for field in _FIELDS}
+
     def _check(self) -> None:
         shapes = {f.name: tuple(getattr(self, f.name).shape) for f in _FIELDS}
         rows = shapes["rewards"][:1]
@@ -95,6 +119,15 @@ class Experience:
 
 
 _FIELDS = dataclasses.fields(Experience)
+
+
+def _noised(
+    values: torch.Tensor, ratio: float, generator: torch.Generator
+) -> torch.Tensor:
+    mean = values.double().mean(dim=0)
+    mean = torch.where(mean == 0, torch.full_like(mean, 1e-6), mean)
+    noise = torch.randn(values.shape, generator=generator).to(values)
+    return values + noise * (ratio * mean.abs()).to(values)
 
 
 def _require_finite(name: str, values: torch.Tensor) -> None:
