@@ -3,5 +3,8 @@
 from suite_bench.benchmarks import mbpo as mbpo
 from suite_bench.benchmarks import offline as offline
 from suite_bench.benchmarks import offline_corruption as offline_corruption
+from suite_bench.benchmarks import pets as pets
 from suite_bench.benchmarks import pickcube as pickcube
 from suite_bench.benchmarks import pickcube_critic as pickcube_critic
+from suite_bench.benchmarks import planning as planning
+from suite_bench.benchmarks import planning_sweeps as planning_sweeps

@@ -18,6 +18,10 @@ COMMANDS = {
     "sweep": ("suite_bench.sweep:sweep", "Run a grid of benchmarks."),
     "report": ("suite_bench.report:report", "Print the table of a run again."),
     "plot": ("suite_bench.plot:plot", "Draw the figures of a sweep again."),
+    "predictions": (
+        "suite_bench.predictions:predictions",
+        "Draw what a run's model predicts.",
+    ),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
     "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),
 }

@@ -111,10 +111,12 @@ def legend(canvas: Canvas, panels: np.ndarray) -> None:
             entries.setdefault(label, handle)
     entries.pop("", None)
     if entries:
+        entry = 0.5 + 0.075 * max(map(len, entries))  # inches, of the longest
+        fitting = max(int(canvas.get_figwidth() / entry), 1)
         canvas.legend(
             *(list(entries.values()), list(entries)),
             loc="outside lower center",
-            ncols=min(len(entries), 6),
+            ncols=min(len(entries), 6, fitting),
             frameon=False,
             fontsize=9,
         )

@@ -68,7 +68,7 @@ class NormalizedReturn:
         """Evaluate a policy that has ``predict``, such as Stable-Baselines3's.
 
         Args:
-            policy: Acts without noise.
+            policy: Acts without noise; what it remembers goes from step to step.
             key: Which draw of episodes; a run gives the number of updates.
 
         Raises:
@@ -93,9 +93,9 @@ class NormalizedReturn:
         words = np.random.SeedSequence([self.seed, key]).generate_state(1)
         obs, _ = self._env.reset(seed=int(words[0] >> 1))  # 31 bits, as some want
         returns, lengths = np.zeros((2, self._env.num_envs))
-        running = np.ones(self._env.num_envs, bool)
+        running, memory = np.ones(self._env.num_envs, bool), None
         for _ in range(self.steps):
-            actions, _ = policy.predict(obs, deterministic=True)
+            actions, memory = policy.predict(obs, state=memory, deterministic=True)
             obs, rewards, terminated, truncated, _ = self._env.step(actions)
             returns += np.where(running, rewards, 0.0)
             lengths += running

@@ -40,12 +40,14 @@ SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
 RETURN = Unit("return")
+ERROR = Unit("x 0.001", 1000.0)  # small numbers, shown with one decimal
 
 UNITS = {
     "normalized_return": POINTS,
     "normalized_return_local": POINTS,
     "return_mean": RETURN,
     "return_std": RETURN,
+    "prediction_error": ERROR,
 }
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from suite.agents.behaviour import PACKAGED
 from suite.benchmark import Part, get, names
+from suite.cards import LOCAL
 from suite.parts import to_json
+from suite.storage import read_json
 from suite_bench.benchmarks.offline import AGENTS, ENVS, cell_spec
 from suite_bench.main import main
 
@@ -62,7 +65,7 @@ def test_at_paper_scale_every_field_is_that_of_the_table(algo, env):
 @pytest.mark.parametrize("algo", AGENTS)
 def test_a_cell_corrupts_what_the_agent_sees_and_probes_what_was_clean(algo):
     change = Part("suite.wrappers:DropBestEpisodes", {"percent": 30})
-    spec = cell_spec(algo, "hopper", [change], seeds=(0, 1), local=(-20.0, 3000.0))
+    spec = cell_spec(algo, "hopper", [change], seeds=(0, 1))
     for scale in ("smoke", "quick", "default", "paper"):
         scaled = spec.at_scale(scale)
         scaled.check()
@@ -94,3 +97,11 @@ def test_without_its_data_a_run_says_how_to_make_it(
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 3
     assert "suite-bench data make suite/hopper-medium-v0" in done.stderr
+
+
+@pytest.mark.parametrize("robot", LOCAL)
+def test_the_second_scale_ends_at_our_strong_behaviour(robot):
+    card = read_json(PACKAGED / f"{robot}-strong" / "card.json")
+    best = card["score"]["deterministic"]["return_mean"]
+    assert LOCAL[robot][1] == pytest.approx(best, abs=0.01)
+    assert cell_spec("iql", robot).settings["evaluation.local"] == list(LOCAL[robot])

@@ -418,15 +418,18 @@ if point == "collection":
     hook(collection, "_ends")
 elif point == "update":
     hook(torch.nn.utils, "clip_grad_norm_")
+elif point == "plan":
+    from suite.agents.planned_policy import PlannedPolicy
+    hook(PlannedPolicy, "plan")
+elif point in ("fit", "refit"):
+    from suite.worldmodels.fit import Fit
+    hook(Fit, "_step")
 elif point == "gradient":
     from suite.agents.offline_learner import OfflineLearner
     hook(OfflineLearner, "update")
 elif point == "soft":
     from suite.agents.soft_update import SoftUpdate
     hook(SoftUpdate, "update")
-elif point == "fit":
-    from suite.worldmodels.fit import Fit
-    hook(Fit, "_step")
 else:
     storage._write_synced = half_a_write
 folder = RunFolder(out)
@@ -439,18 +442,23 @@ POINTS = {
     "collection": {"toy": 12, "smoke": 15},
     "update": {"toy": 6, "smoke": 6},
     "gradient": {"toy": 6},
-    # The first iteration explores and has none.
+    # An evaluation has up to 10 plans, the first iteration's fit 8 steps.
+    "plan": {"toy": 12},
+    "fit": {"toy": 10, "model": 6},
+    # The first iteration explores and has none of both.
     "soft": {"toy": 6},
-    "fit": {"toy": 4},
+    "refit": {"toy": 4},
 }
 ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
-OFF_POLICY = ("sac", "mbpo", "dyna")
+MODEL_BASED, OFF_POLICY = ("mpc", "model"), ("sac", "mbpo", "dyna")
 KILLS = [
     *((name, point) for name in ONLINE for point in ("collection", "update")),
     *((name, "gradient") for name in OFFLINE),
+    ("mpc", "plan"),
+    *((name, "fit") for name in MODEL_BASED),
     *((name, "soft") for name in OFF_POLICY),
-    *((name, "fit") for name in ("mbpo", "dyna")),
-    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE, *OFF_POLICY)),
+    *((name, "refit") for name in ("mbpo", "dyna")),
+    *((name, "checkpoint") for name in (*ONLINE, *OFFLINE, *MODEL_BASED, *OFF_POLICY)),
 ]
 
 
@@ -460,7 +468,8 @@ def test_a_run_killed_anywhere_resumes_to_the_same_bytes(tmp_path, name, point):
     spec = {**RESUMABLE, "smoke": SMOKE}[name]
     folder = RunFolder.of(spec, tmp_path)
     write_json(tmp_path / "spec.json", spec.to_json())
-    calls = POINTS.get(point, {}).get("smoke" if name == "smoke" else "toy", 0)
+    counts = POINTS.get(point, {})
+    calls = counts.get(name, counts.get("toy", 0))
     killed = subprocess.run(
         [
             *(sys.executable, "-c", KILLED, point, str(calls)),

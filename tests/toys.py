@@ -252,6 +252,77 @@ def _offline(algorithm: str, **settings: Any) -> Benchmark:
     )
 
 
+def _model(**functions: Any) -> Part:
+    """A fit of two small probabilistic networks, whose data are known later."""
+    learned = sum(each is None for each in functions.values())
+    ensemble = Part(
+        "suite.worldmodels.ensemble:GaussianEnsemble",
+        {"members": 2, "inputs": 2, "outputs": 1 + learned, "hidden": [8]},
+    )
+    dynamics = Part(
+        "suite.worldmodels.learned:LearnedDynamics",
+        {"ensemble": ensemble, **functions},
+    )
+    batches = Part("suite.worldmodels.batches:Bootstrap", {"batch_size": 8})
+    holdout = Part("suite.worldmodels.batches:Holdout", {"elites": 1})
+    return Part(
+        "suite.worldmodels.fit:Fit",
+        {"dynamics": dynamics, "batches": batches, "holdout": holdout, "data": None},
+    )
+
+
+# Noise in the model, a memory in the planner, learned reward and end.
+TOY_MPC = Benchmark(
+    name="toy-mpc",
+    about="The same point, by planning. It is for tests.",
+    env=Env("toys:Toy-v0", num_envs=4),
+    agent=Part(
+        "suite.agents.mpc:MPC",
+        {
+            "planner": Part(
+                "suite.agents.planners:ICEM",
+                {"horizon": 3, "candidates": 6, "elites": 3, "iterations": 2},
+            ),
+            "fit": _model(reward=None, terminated=None),
+            "imagination": Part(
+                "suite.agents.planned_policy:Imagination",
+                {"propagation": Ref("suite.worldmodels.propagation:TS1")},
+            ),
+            "initial_steps": 32,
+            "batch_size": 32,
+            "fit_epochs": 2,
+            "data_noise": 0.01,
+        },
+    ),
+    total_timesteps=128,
+    evaluation=Part(
+        "suite.scores:NormalizedReturn",
+        {"reference": None, "episodes": 4, "steps": 10},
+    ),
+    metric="return_mean",
+    checkpoint_at=(0, 2),
+)
+TOY_MODEL = Benchmark(
+    name="toy-model",
+    about="The same point, its model alone. It is for tests.",
+    env=Env("toys:Toy-v0"),
+    agent=Part(
+        "suite.agents.model_fit:ModelFit",
+        {
+            "fit": _model(reward=None),
+            "updates_per_iteration": 4,
+            "data_noise": 0.01,
+        },
+    ),
+    total_timesteps=15,
+    data=Part("toys:walks", {"steps": 300}),
+    evaluation=Part(
+        "suite.worldmodels.prediction_error:PredictionError",
+        {"episodes": 8, "steps": 10},
+    ),
+    metric="prediction_error",
+    checkpoint_at=(0, 2),
+)
 TOY_IQL = _offline("IQL", actor_decay=16)
 TOY_CQL = _offline("CQL", n_action_samples=2)
 
@@ -341,6 +412,8 @@ RESUMABLE = {
     "dice": TOY_DICE,
     "iql": TOY_IQL,
     "cql": TOY_CQL,
+    "mpc": TOY_MPC,
+    "model": TOY_MODEL,
     "sac": TOY_SAC,
     "mbpo": TOY_MBPO,
     "dyna": TOY_DYNA,

@@ -1,6 +1,7 @@
-"""How fast rows of Gymnasium's robots step, beside the physics alone and Gymnasium.
+r"""How fast rows of Gymnasium's robots step, beside the physics alone and Gymnasium.
 
-    python benchmarks/performance/locomotion.py [--robot HalfCheetah] [--rows 256]
+    python benchmarks/performance/locomotion.py [--robot HalfCheetah] [--rows 256] \
+        [--peer build/envpool-peer]
 
 Run it on an idle machine. The environments are equal bit for bit, so every contender
 does the same work from the same seeds under the same recorded actions, in turns; the
@@ -12,6 +13,8 @@ env: ``LocomotionVectorEnv.step``: with observation, reward, termination, autore
 sync: Gymnasium's SyncVectorEnv of as many environments.
 async: Gymnasium's AsyncVectorEnv, a process a core, of as few environments: more
     processes than cores only wait for each other.
+envpool: EnvPool with as many environments and threads as ours, in a virtual
+    environment of its own, which is made on first use.
 single, gymnasium: one environment of ours, and of Gymnasium's.
 
 The last line is one JSON object of rates (control steps a second) and ratios.
@@ -26,17 +29,21 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import envpool_peer
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from peers import Peer, environment
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.locomotion_env import ROBOTS, LocomotionVectorEnv
 from suite.process import prepare_process, provenance
 
-TARGETS = {"env/limit": 0.9, "single/gymnasium": 0.6}
+TARGETS = {"env/limit": 0.88, "env/envpool": 1.0, "single/gymnasium": 0.6}
+ALL_CORES = {"env/async": 7.0}  # which has a process a core
 
 
 def recorded_actions(robot: str, steps: int, rows: int) -> np.ndarray:
@@ -123,7 +130,9 @@ def median_rates(
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def measured(robot: str, rows: int, steps: int, rounds: int) -> dict[str, float]:
+def measured(
+    robot: str, rows: int, steps: int, rounds: int, folder: Path
+) -> dict[str, float]:
     """Rates of all contenders, ours with one thread and with one a core."""
     cores = os.cpu_count() or 1
     actions = recorded_actions(robot, steps, rows)
@@ -134,13 +143,16 @@ def measured(robot: str, rows: int, steps: int, rounds: int) -> dict[str, float]
     workers = AsyncVectorEnv([make] * cores, context="spawn")
     few = recorded_actions(robot, 1000, cores)
     single, reference = gym.make(f"Batched{robot}-v5"), make()
+    peer = envpool(robot, actions, folder)
     try:
         return median_rates(
             {
                 "limit, 1 threads": alone.limit,
                 "env, 1 threads": alone.rate,
+                "envpool, 1 threads": lambda: peer.ask("1")["rate"],
                 f"limit, {cores} threads": threaded.limit,
                 f"env, {cores} threads": threaded.rate,
+                f"envpool, {cores} threads": lambda: peer.ask(str(cores))["rate"],
                 "sync": lambda: alone.checked_rate(sync),
                 "async": lambda: vector_rate(workers, few)[0],
                 "single": lambda: single_rate(single.unwrapped, few[:, 0]),
@@ -150,18 +162,35 @@ def measured(robot: str, rows: int, steps: int, rounds: int) -> dict[str, float]
         )
     finally:
         workers.close()
+        peer.close()
+
+
+def envpool(robot: str, actions: np.ndarray, folder: Path) -> Peer:
+    """EnvPool, about to step as many rows by the same actions."""
+    python = environment(folder, envpool_peer.REQUIREMENTS)
+    recorded = folder / "actions.npy"
+    np.save(recorded, actions)
+    return Peer(python, Path(envpool_peer.__file__), robot, recorded)
 
 
 def ratios_of(rates: dict[str, float]) -> dict[str, float]:
     """How ours compares: each thread count with its limit, and with Gymnasium."""
     ratios = {}
-    for name in [name for name in rates if name.startswith("env")]:
-        ratios[name.replace("env", "env/limit")] = (
-            rates[name] / rates[name.replace("env", "limit")]
-        )
+    for name in [name for name in rates if name.startswith("env,")]:
+        for other in ("limit", "envpool"):
+            theirs = rates[name.replace("env", other)]
+            ratios[name.replace("env", f"env/{other}")] = rates[name] / theirs
         for other in ("sync", "async"):
             ratios[name.replace("env", f"env/{other}")] = rates[name] / rates[other]
     return {**ratios, "single/gymnasium": rates["single"] / rates["gymnasium"]}
+
+
+def target_of(name: str) -> float | None:
+    """What a ratio is to reach."""
+    kind, _, threads = name.partition(", ")
+    if threads == f"{os.cpu_count()} threads" and kind in ALL_CORES:
+        return ALL_CORES[kind]
+    return TARGETS.get(kind)
 
 
 def main() -> None:
@@ -171,19 +200,22 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peer", type=Path, default=Path("build/envpool-peer"))
     args = parser.parse_args()
     prepare_process()
-    rates = measured(args.robot, args.rows, args.steps, args.rounds)
+    folder = args.peer.absolute()
+    rates = measured(args.robot, args.rows, args.steps, args.rounds, folder)
     ratios = ratios_of(rates)
     for name, ratio in ratios.items():
-        target = TARGETS.get(name.partition(",")[0])
+        target = target_of(name)
         verdict = "" if target is None else "met" if ratio >= target else "MISSED"
         print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
     found = {
         "rates": {name: round(rate) for name, rate in rates.items()},
         "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
     }
-    line = {"benchmark": "locomotion", **vars(args), **found}
+    sizes = {name: value for name, value in vars(args).items() if name != "peer"}
+    line = {"benchmark": "locomotion", **sizes, **found}
     print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
 
 

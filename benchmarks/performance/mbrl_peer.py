@@ -1,7 +1,7 @@
 """mbrl-lib's side of planning.py: scores one set of action sequences when asked.
 
-It runs in an environment of its own, which ``Peer`` makes with the same torch. For each
-line "tanh" or "silu" on stdin it evaluates the sequences of WORK.npz once, and answers
+It runs in an environment of its own, with the same torch as ours. For each line
+"tanh" or "silu" on stdin it evaluates the sequences of WORK.npz once, and answers
 with a JSON line of processor seconds and scores.
 
     python mbrl_peer.py WORK.npz
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,51 +30,6 @@ REQUIREMENTS = (
     "termcolor",
 )
 NO_NOISE = -80.0  # of logvar
-
-
-class Peer:
-    """A process with mbrl-lib, in a virtual environment that is made once.
-
-    Args:
-        folder: Where the environment lies, or is put.
-        work: The recorded work, see ``evaluator``.
-    """
-
-    def __init__(self, folder: Path, work: Path):
-        python = folder / "bin" / "python"
-        if not python.exists():
-            _install(folder)
-        command = [str(python), str(Path(__file__)), str(work)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, activation: str) -> tuple[float, np.ndarray]:
-        """Processor seconds of one evaluation, and its scores (N,)."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{activation}\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("mbrl-lib's process ended; its error is above")
-        found = json.loads(line)
-        return found["seconds"], np.array(found["scores"])
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-
-
-def _install(folder: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    (site,) = folder.glob("lib/python*/site-packages")
-    # The same torch, NumPy and Gymnasium as ours, so that the code alone differs.
-    ours = {str(Path(module.__file__ or "").parents[1]) for module in (np, torch)}
-    (site / "shared.pth").write_text("\n".join(sorted(ours)) + "\n")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--target", site, *REQUIREMENTS], check=True)
 
 
 def evaluator(work: Any, activation: str) -> Any:

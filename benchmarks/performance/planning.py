@@ -32,9 +32,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import mbrl_peer
 import numpy as np
 import torch
-from mbrl_peer import Peer
+from peers import Peer, environment
 from torch import Tensor
 
 from suite.agents.action_sets import Bounds
@@ -173,7 +174,10 @@ def against_floor_and_peer(rounds: int, folder: Path) -> tuple[Any, Any]:
     networks = Networks()
     with tempfile.TemporaryDirectory() as temporary:
         networks.save(Path(temporary) / "work.npz")
-        peer = Peer(folder, Path(temporary) / "work.npz")
+        # The same torch, NumPy and Gymnasium, so that the code alone differs.
+        python = environment(folder, mbrl_peer.REQUIREMENTS, shared=(np, torch))
+        script = Path(mbrl_peer.__file__)
+        peer = Peer(python, script, Path(temporary) / "work.npz")
         try:
             contenders = _contenders(networks, peer)
             found = medians(contenders, rounds)
@@ -194,12 +198,13 @@ def _contenders(networks: Networks, peer: Peer) -> Contenders:
     contenders: Contenders = {}
     for name in ACTIVATIONS:
         score, floor = networks.score(name), networks.floor(name)
-        _require_same(score(networks.state, networks.actions)[0], peer(name)[1])
+        theirs = np.array(peer.ask(name)["scores"])
+        _require_same(score(networks.state, networks.actions)[0], theirs)
         contenders[f"floor, {name}"] = lambda floor=floor: ITERATIONS * seconds(floor)
         plan = planning(CEM4, score, networks.state)["at once"]
         contenders[f"plan, {name}"] = plan
         contenders[f"mbrl-lib, {name}"] = lambda name=name: sum(
-            peer(name)[0] for _ in range(ITERATIONS)
+            peer.ask(name)["seconds"] for _ in range(ITERATIONS)
         )
     if has_fast_bfloat16():
         score = networks.score("silu", hidden_dtype=torch.bfloat16)

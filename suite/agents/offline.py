@@ -92,8 +92,11 @@ class CQL(OfflineLearner):
         _soft_critics(impl, self._own["tau"])
 
     def _named(self, losses: dict[str, float]) -> dict[str, float]:
-        difference = losses["critic_loss"] - losses["conservative_loss"]
-        return {**losses, "td_loss": difference}
+        penalty, factor = losses["conservative_loss"], self.reward_factor
+        td_loss = (losses["critic_loss"] - penalty) / factor**2
+        penalty /= factor  # it is linear in Q
+        named = {"critic_loss": td_loss + penalty, "conservative_loss": penalty}
+        return {**losses, **named, "td_loss": td_loss}
 
 
 class IQL(OfflineLearner):
@@ -179,8 +182,8 @@ class IQL(OfflineLearner):
         impl._targ_q_func_forwarder = OncePerBatch(impl._targ_q_func_forwarder)
 
     def _named(self, losses: dict[str, float]) -> dict[str, float]:
-        told = dict(losses)
-        return {"td_loss": told.pop("q_loss"), "value_loss": told.pop("v_loss"), **told}
+        squared = {"td_loss": "q_loss", "value_loss": "v_loss"}
+        return self._unscaled(losses, {**squared, "critic_loss": "critic_loss"})
 
 
 class TD3BC(OfflineLearner):
@@ -251,7 +254,8 @@ class TD3BC(OfflineLearner):
         )
 
     def _named(self, losses: dict[str, float]) -> dict[str, float]:
-        return {**losses, "td_loss": losses["critic_loss"]}
+        squared = {"td_loss": "critic_loss", "critic_loss": "critic_loss"}
+        return self._unscaled(losses, squared)
 
 
 class BC(OfflineLearner):

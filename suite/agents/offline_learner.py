@@ -113,7 +113,19 @@ class OfflineLearner(ABC):
 
     @abstractmethod
     def _named(self, losses: dict[str, float]) -> dict[str, float]:
-        """d3rlpy's losses under our names, the traced ones among them."""
+        """d3rlpy's losses under our names, the traced ones among them.
+
+        Those of critics are in the units of the environment's rewards: what rewards are
+        multiplied by differs between datasets, and curves of both must compare.
+        """
+
+    def _unscaled(
+        self, losses: dict[str, float], squared: dict[str, str]
+    ) -> dict[str, float]:
+        """Squared errors of critics by our names, and every other loss as it is."""
+        others = {k: v for k, v in losses.items() if k not in squared.values()}
+        factor = self.reward_factor**2
+        return {**{our: losses[k] / factor for our, k in squared.items()}, **others}
 
     def _network(self) -> VectorEncoderFactory:
         return VectorEncoderFactory(hidden_units=self._net_arch)
@@ -131,9 +143,10 @@ class OfflineLearner(ABC):
     def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
         """Train until so many updates in all; yields metrics after each iteration.
 
-        They are the means of the losses over the iteration (``train/...``), the
-        variance of the traced ones over the last 1000 updates (NaN before there are so
-        many), what rewards were multiplied by, and what the probe tells (``q/...``).
+        They are the means of the losses over the iteration (``train/...``; of critics
+        in units of the environment's rewards, of policies as optimised), the variance
+        of the traced ones over the last 1000 updates (NaN before there are so many),
+        what rewards were multiplied by, and what the probe tells (``q/...``).
 
         Raises:
             FloatingPointError: If a loss became NaN or infinite.

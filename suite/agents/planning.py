@@ -35,6 +35,11 @@ class Plan(NamedTuple):
 class Planner(Protocol):
     """Searches for good action sequences."""
 
+    @property
+    def horizon(self) -> int:
+        """Steps of a sequence."""
+        ...
+
     def start(self, actions: Actions, num_envs: int) -> Memory:
         """The memory before the first plan.
 

@@ -24,11 +24,13 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from suite.agents.planned_policy import PlannedPolicy, model_card
 from suite.agents.ppo import PPO
 from suite.agents.squashed import SquashedPolicy
 from suite.agents.state import is_critic, load_weights
 from suite.agents.tanh_policy import TanhPolicy
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
+from suite.worldmodels.learned import LearnedDynamics
 
 PACKAGED = Path(__file__).parent / "checkpoints"
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
@@ -64,6 +66,8 @@ def load_policy(name: str | Path, device: str = "cpu") -> Any:
     files = read_directory(folder)
     try:
         plan = parse_json(files["card.json"], folder / "card.json")["policy"]
+        if plan.get("kind") in MODELS:
+            raise _NeedsCode(folder)
         _require_sane(plan)
         tensors = load_tensors(files["policy.safetensors"])
         # Building draws initial weights; loading a file must not move the global
@@ -71,11 +75,24 @@ def load_policy(name: str | Path, device: str = "cpu") -> Any:
         with torch.random.fork_rng(devices=[]):
             policy = _BUILT[plan.get("kind", "actor-critic")](plan)
         load_weights(policy, {**_no_critic(policy), **tensors}, "its policy")
+    except _NeedsCode as reason:
+        raise ValueError(str(reason)) from None
     except (IntegrityError, SafetensorError, *_MISFITS) as error:
         raise IntegrityError(
             f"{folder} does not hold a policy of ours: {error}"
         ) from error
     return policy.eval().to(device)
+
+
+class _NeedsCode(Exception):
+    """A model, whose planner and reward are not in the folder."""
+
+    def __init__(self, folder: Path):
+        super().__init__(
+            f"{folder} holds a model, and its planner and reward are code: build the "
+            "agent of the run's spec.json and give its policy the weights by "
+            "suite.agents.planned_policy.load_planned(agent.policy, folder)"
+        )
 
 
 # What code raises that builds a network from a card that somebody else wrote.
@@ -160,6 +177,16 @@ def _(policy: TanhPolicy) -> dict[str, Any]:
 
 
 @architecture.register
+def _(policy: PlannedPolicy) -> dict[str, Any]:
+    return policy.architecture()
+
+
+@architecture.register
+def _(policy: LearnedDynamics) -> dict[str, Any]:
+    return model_card(policy)
+
+
+@architecture.register
 def _(policy: ActorCriticPolicy) -> dict[str, Any]:
     names = {cls: name for name, cls in ACTIVATIONS.items()}
     space = policy.action_space
@@ -190,6 +217,7 @@ def _actor_critic(plan: dict[str, Any]) -> ActorCriticPolicy:
     )
 
 
+MODELS = ("planned", "dynamics")  # cards of what ``load_policy`` cannot build
 # By what a card calls it; cards from before there were kinds say nothing.
 _BUILT = {
     "actor-critic": _actor_critic,

@@ -108,6 +108,11 @@ class Fit:
         self._x, self._y = self.dynamics.regression(self._data[self._trained])
         self._held_rows = self.dynamics.regression(self._data[self._held])
 
+    @property
+    def epoch_steps(self) -> int:
+        """Gradient steps of an epoch of the data that are fitted to now."""
+        return self.batches.steps(len(self._trained))
+
     def run(self, data: Experience, steps: int | None = None) -> dict[str, float]:
         """A whole round.
 

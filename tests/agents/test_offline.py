@@ -366,6 +366,26 @@ def test_critics_are_probed_in_units_of_the_environments_reward():
     assert told["q/std"] == told["q/policy_advantage"] == told["q/not_finite"] == 0
 
 
+@pytest.mark.parametrize("name", sorted(set(AGENTS) - {"BC"}))
+def test_losses_of_critics_are_in_units_of_the_environments_reward(name):
+    data = dataset()
+    doubled = data.with_arrays(rewards=2 * data.rewards)
+    settings = {**SMALL, "return_span": 50.0}  # so that both train alike
+    one, two = (AGENTS[name](each, **settings) for each in (data, doubled))
+    assert one.reward_factor == 2 * two.reward_factor != 2
+    first, second = (next(each.iterate(5)) for each in (one, two))
+    powers = {"td_loss": 2, "value_loss": 2, "conservative_loss": 1, "actor_loss": 0}
+    for loss, power in powers.items():
+        if f"train/{loss}" in first:
+            expected = first[f"train/{loss}"] * 2**power
+            assert second[f"train/{loss}"] == pytest.approx(expected, rel=1e-6), loss
+    others = {"CQL": "conservative_loss", "IQL": "value_loss"}.get(name)
+    for told in (first, second):
+        rest = told[f"train/{others}"] if others else 0
+        whole = told["train/td_loss"] + rest
+        assert told["train/critic_loss"] == pytest.approx(whole, rel=1e-5)
+
+
 def test_an_agent_is_given_the_spaces_of_its_environment():
     env = ToyVectorEnv(1)
     learner = BC(walks(100).with_card({}), env, **SMALL)

@@ -1,0 +1,132 @@
+"""What a run's model predicts in open loop, beside what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.benchmark import Benchmark
+from suite.envs.arguments import require_positive
+from suite.parts import ConfigError, Part, build, resolve
+from suite.storage import IntegrityError, read_directory, read_json
+
+STEPS = 10  # of the course's picture
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """One episode of random actions, from its start.
+
+    Attributes:
+        benchmark: Whose model.
+        true: (T + 1, S), what was observed.
+        predicted: (T + 1, S), by the first member on its own; the start is the true
+            one.
+    """
+
+    benchmark: str
+    true: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Mean squared error over T states, the exact start among them: the MPE."""
+        return float(np.square(self.predicted - self.true)[:-1].mean())
+
+
+def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
+    """Let the model that a finished seed left predict an episode of random actions.
+
+    Use it for agents that fit a model (``MPC``, ``ModelFit``). The specification names
+    the Python that it calls: give only folders that you trust.
+
+    Args:
+        home: The seed's folder.
+        steps: T.
+        seed: Of the episode.
+
+    Raises:
+        ConfigError: If the seed has not finished, or its agent fits no model.
+        IntegrityError: If its files are damaged.
+    """
+    require_positive("steps", steps)
+    if not (home / "policy").is_dir():
+        raise ConfigError(
+            f"there is no policy in {home}; give the folder of a finished seed, such "
+            "as runs/cs285-q2/default-1a2b3c4d/seed-0"
+        )
+    spec = Benchmark.from_json(read_json(home / "spec.json"))
+    dynamics = _model(spec, home / "policy")
+    env = spec.make_env(1)
+    obs = [env.reset(seed=seed)[0]]
+    env.action_space.seed(seed)
+    actions = [env.action_space.sample() for _ in range(steps)]
+    for action in actions:
+        obs.append(env.step(action)[0])
+    true, done = np.stack(obs), np.zeros((steps, 1), bool)
+    module = "suite.worldmodels.diagnostics"
+    given = (true[:-1], np.stack(actions), true[1:], done)
+    found = resolve(f"{module}:windows")(*given, horizon=steps)
+    trajectory = resolve(f"{module}:open_loop")(dynamics, found)
+    return Predicted(spec.name, true[:, 0], trajectory[:, 0, 0].numpy())
+
+
+def _model(spec: Benchmark, folder: Path) -> Any:
+    """The dynamics inside an agent, with the weights that its run left."""
+    fit = spec.agent.kwargs.get("fit")
+    part = fit.kwargs.get("dynamics") if isinstance(fit, Part) else None
+    if not isinstance(part, Part):
+        raise ConfigError(f"{spec.agent.call} fits no model, so it predicts nothing")
+    dynamics = build(part, {})
+    files = read_directory(folder)
+    if "policy.safetensors" not in files:
+        raise IntegrityError(f"{folder} holds no weights")
+    tensors = resolve("safetensors.torch:load")(files["policy.safetensors"])
+    # A policy that plans holds its model by this name.
+    own = {name.removeprefix("dynamics."): tensors[name] for name in tensors}
+    own.pop("is_fitted", None)
+    resolve("suite.worldmodels.state:load_weights")(dynamics, own, str(folder))
+    return dynamics
+
+
+def draw(found: Predicted, path: Path) -> Path:
+    """Draw every number of the state, true and predicted, as a PNG.
+
+    Returns:
+        The path.
+    """
+    # The object interface: no window system, no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = found.true.shape[1]
+    columns = min(size, 7)
+    rows = -(-size // columns)
+    canvas = Figure(
+        figsize=(0.6 + 1.7 * columns, 0.9 + 1.3 * rows), dpi=150, layout="constrained"
+    )
+    FigureCanvasAgg(canvas)
+    panels = canvas.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for number, panel in enumerate(panels):
+        if number >= size:
+            panel.set_visible(False)
+            continue
+        panel.plot(found.true[:, number], color="#009E73", lw=1.6, label="true")
+        panel.plot(
+            *(found.predicted[:, number], "--"),
+            color="#D55E00",
+            lw=1.6,
+            label="predicted",
+        )
+        panel.set_title(f"{number}", loc="left", fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles, names = panels[0].get_legend_handles_labels()
+    canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+    title = f"{found.benchmark}: mean prediction error {found.error:.3g}"
+    canvas.suptitle(title, fontsize=11)
+    canvas.savefig(path, metadata={"Software": None})
+    return path

@@ -1,0 +1,50 @@
+"""Pictures of what a run's model predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from toys import TOY_MODEL, TOY_MPC, TOY_PPO
+
+from suite.predictions import Predicted, predicted
+from suite.run_folder import RunFolder
+from suite.runs import run_seed
+from suite_bench.main import main
+
+
+def finished(spec, out: Path) -> Path:
+    folder = RunFolder.of(spec, out)
+    list(run_seed(spec, folder, 0, device="cpu", threads=1))
+    return folder.seed(0)
+
+
+@pytest.mark.parametrize("spec", [TOY_MPC, TOY_MODEL], ids=lambda spec: spec.name)
+def test_a_finished_seeds_model_is_drawn_beside_the_truth(tmp_path, spec):
+    home = finished(spec, tmp_path)
+    found = predicted(home, steps=4, seed=3)
+    assert found.true.shape == found.predicted.shape == (5, 1)
+    assert found.true[0] == found.predicted[0] and 0.5 <= found.true[0, 0] <= 1
+    assert (np.abs(np.diff(found.true[:, 0])) <= 1 / 3 + 1e-6).all()
+    done = CliRunner().invoke(main, ["predictions", str(home), "--steps", "4"])
+    assert done.exit_code == 0, done.output
+    assert "mean prediction error over 4 states: " in done.stdout
+    assert (home / "predictions.png").stat().st_size > 1000
+
+
+def test_the_error_is_the_mean_square_over_all_states_but_the_last():
+    true = np.array([[0.0, 0.0], [1.0, 2.0], [9.0, 9.0]])
+    guess = np.array([[0.0, 0.0], [2.0, 4.0], [0.0, 0.0]])
+    assert Predicted("x", true, guess).error == (1 + 4) / 4
+
+
+def test_what_has_no_model_or_is_not_finished_is_refused(tmp_path):
+    for arguments, message in (
+        ([str(tmp_path)], "there is no policy in"),
+        ([str(finished(TOY_PPO, tmp_path))], "suite.agents.ppo:PPO fits no model"),
+        ([str(tmp_path), "--steps", "0"], "steps must be at least 1, got 0"),
+    ):
+        done = CliRunner().invoke(main, ["predictions", *arguments])
+        assert done.exit_code == 3 and message in done.stderr
