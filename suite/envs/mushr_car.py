@@ -47,8 +47,9 @@ def car_spec(gap: Gap) -> mujoco.MjSpec:
         spec.body("car").add_geom(
             name="payload",
             type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=(0.06, 0.06, 0.02),
-            pos=(-0.02, 0.0, 0.185),
+            # Saddlebags: on top of the car a heavy one would tip it over.
+            size=(0.06, 0.10, 0.02),
+            pos=(-0.02, 0.0, 0.09),
             mass=gap.payload,
             contype=0,
             conaffinity=0,

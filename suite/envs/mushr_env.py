@@ -20,7 +20,7 @@ from suite.envs.tracks import LAYOUTS, centreline
 
 TASKS = ("track", "goal", "drift")
 DRIFT_FRICTION = 0.3  # of the floor under a drift, unless another is asked for
-MAX_FRICTION = 1.3  # beyond it the car may tip over: half its track over its height
+MAX_FRICTION = 1.3  # half the car's track over its height: beyond it may tip over
 MAX_PAYLOAD = 3.0  # kg
 
 
@@ -98,7 +98,7 @@ class MushrVectorEnv(BatchEnv):
         gap: ``"none"``, ``"easy"``, ``"real"`` or ``"ice"``: how the car differs from
             the nominal one.
         friction: Of tyres on the floor; the gap's by default, at most 0.3 for drift.
-        payload: Mass added on top, kg; the gap's by default.
+        payload: Mass added, kg; the gap's by default.
         friction_patches: Discs (x, y, radius, friction) of other floor.
         autoreset_mode: ``"next_step"``, ``"same_step"`` or ``"disabled"``.
         num_threads: Threads that step the rows; results do not depend on it.
@@ -237,7 +237,7 @@ class MushrEnv(SingleEnv):
         track: ``"oval"``, ``"rounded_rectangle"`` or ``"figure_8"``.
         gap: ``"none"``, ``"easy"``, ``"real"`` or ``"ice"``.
         friction: Of tyres on the floor; the gap's by default, at most 0.3 for drift.
-        payload: Mass added on top, kg; the gap's by default.
+        payload: Mass added, kg; the gap's by default.
         friction_patches: Discs (x, y, radius, friction) of other floor.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
     """

@@ -22,7 +22,7 @@ class Gap:
         steer_lag: Time constant of the steering servo, s; 0 for none.
         speed_lag: Time constant of the speed controller, s; 0 for none.
         delay: Between a command and its effect, s.
-        payload: Mass added on top, kg.
+        payload: Mass added, kg.
         friction: Of tyres on the floor.
     """
 
