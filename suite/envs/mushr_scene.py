@@ -15,7 +15,7 @@ from suite.envs.tracks import Centreline
 
 _SPACING = 0.25  # m between the posts of a line
 _EDGE, _MIDDLE = (0.25, 0.27, 0.30, 1.0), (0.95, 0.95, 0.90, 1.0)
-_GOAL, _HEADING = (0.15, 0.65, 0.25, 0.5), (0.15, 0.65, 0.25, 1.0)
+_GOAL, _HEADING = (0.15, 0.65, 0.25, 1.0), (0.95, 0.95, 0.90, 1.0)
 _SLIPPERY, _GRIPPY = (
     np.array([0.55, 0.80, 0.95, 1.0]),
     np.array([0.55, 0.45, 0.35, 1.0]),
@@ -82,7 +82,7 @@ def _draw_goal(spec: mujoco.MjSpec) -> None:
     _add(
         goal,
         "BOX",
-        (GOAL_RADIUS / 2, 0.02, 0.002),
+        (GOAL_RADIUS / 2, 0.02, 0.004),
         (GOAL_RADIUS / 2, 0, 0.002),
         _HEADING,
     )

@@ -137,7 +137,7 @@ def test_a_goal_straight_ahead_is_reached():
     env.restore(snapshot)
     obs = env.reset_to(np.zeros(6))
     np.testing.assert_allclose(obs[5:], [1, 0, 0, 1], atol=1e-6)
-    steps, terminated, reward = 0, False, 0.0
+    steps, terminated, reward, info = 0, False, 0.0, {}
     while not terminated and steps < 60:
         obs, reward, terminated, _, info = env.step(np.array([0, 0.4], np.float32))
         steps += 1
