@@ -59,9 +59,11 @@ def list_datasets(as_json: bool) -> None:
     """
     from suite.minari_files import local_ids, metadata, root
     from suite.recipes import recipe_ids
+    from suite.trajectories import trajectory_ids
 
     found = [_row(each, metadata(each)) for each in local_ids()]
-    recipes = [each for each in recipe_ids() if each not in local_ids()]
+    known = [*recipe_ids(), *trajectory_ids()]
+    recipes = [each for each in known if each not in local_ids()]
     if as_json:
         click.echo(json.dumps({"local": found, "recipes": recipes}, indent=2))
         return
@@ -133,24 +135,32 @@ def make(dataset_id: str, d4rl_scale: bool, as_json: bool) -> None:
 
     ID reads suite/ROBOT-QUALITY-v0 or, with a size in thousands of transitions,
     suite/ROBOT-QUALITY-20k-v0; `data list` shows which there are. Actions are sampled
-    from packaged policies.
+    from packaged policies. suite/mushr-GAP[-test|-ood][-clean][-20k][-seed1]-v0 are
+    trajectories of a car, for learning how it moves.
 
     \b
     Examples:
       suite-bench data make suite/hopper-medium-20k-v0
       suite-bench data make suite/halfcheetah-mixed-v0 --d4rl-scale
+      suite-bench data make suite/mushr-real-v0
     """
     from suite.datasets import save_dataset
     from suite.minari_files import require_free
     from suite.process import prepare_process
     from suite.recipes import make_dataset, recipe
+    from suite.trajectories import Trajectories, make_trajectories, trajectories
     from suite_bench.data_tables import Bar
 
-    made = recipe(dataset_id)
+    made = trajectories(dataset_id) or recipe(dataset_id)
+    if d4rl_scale and isinstance(made, Trajectories):
+        raise WrongUse(f"--d4rl-scale: D4RL has no car like that of {dataset_id}")
     require_free(dataset_id)  # said now rather than in an hour
     prepare_process()
     with Bar(f"collecting {dataset_id}", made.steps) as bar:
-        dataset = make_dataset(made, with_d4rl_scale=d4rl_scale, progress=bar.show)
+        if isinstance(made, Trajectories):
+            dataset = make_trajectories(made, progress=bar.show)
+        else:
+            dataset = make_dataset(made, with_d4rl_scale=d4rl_scale, progress=bar.show)
     save_dataset(dataset, dataset_id)
     _tell(dataset_id, dataset, as_json)
 
@@ -240,22 +250,26 @@ def _wrappers() -> list[str]:
 def import_dataset(
     path: Path, dataset_id: str, env_id: str | None, d4rl_scale: bool, as_json: bool
 ) -> None:
-    """Put a file's arrays into Minari's local store as ID.
+    """Put a file's arrays, or a folder's text, into Minari's local store as ID.
 
     The file is HDF5 or npz with the arrays observations, actions, rewards, terminals
     and timeouts, as D4RL's are, and next_observations if there are any: without them an
     episode that was cut off loses its last transition, since nobody knows where it led.
+    A folder holds trajectories of a car in either text format of mushr_mujoco_sysid.
 
     \b
     Examples:
       suite-bench data import hopper_medium-v2.hdf5 theirs/hopper-medium-v2 \\
           --env Hopper-v4 --d4rl-scale
       suite-bench data import my_logs.npz mine/logs-v0
+      suite-bench data import sysid_trajs mine/car-v0
     """
     from suite.datasets import load_dataset, require_new, save_dataset
+    from suite.mushr_text import read_mushr_text
 
     require_new(dataset_id)
-    dataset = _described(load_dataset(path), env_id, d4rl_scale)
+    dataset = read_mushr_text(path) if path.is_dir() else load_dataset(path)
+    dataset = _described(dataset, env_id, d4rl_scale)
     save_dataset(dataset, dataset_id)
     _tell(dataset_id, dataset, as_json)
 

@@ -20,6 +20,7 @@ from suite.cards import D4RL, robot_of
 from suite.collection import Behaviour, UniformBehaviour, collect
 from suite.datasets import Change, corrupt
 from suite.parts import resolve
+from suite.trajectories import trajectory_ids
 from suite.transitions import Dataset
 
 FULL = 1_000_000  # transitions, D4RL's size
@@ -66,7 +67,8 @@ def recipe(dataset_id: str) -> Recipe:
     """
     found = _ID.fullmatch(dataset_id)
     if not found or found[1] not in _TASKS or found[2] not in _QUALITIES:
-        near = difflib.get_close_matches(dataset_id, recipe_ids(), n=3)
+        known = [*recipe_ids(), *trajectory_ids()]
+        near = difflib.get_close_matches(dataset_id, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`data list` has all"
         raise ValueError(
             f"there is no recipe for {dataset_id!r}; {hint} (a smaller one reads "

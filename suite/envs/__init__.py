@@ -49,3 +49,8 @@ gym.register(
     entry_point="suite.envs.cheetah:CheetahEnv",
     vector_entry_point="suite.envs.cheetah:CheetahVectorEnv",
 )
+gym.register(
+    id="MuSHR-v0",
+    entry_point="suite.envs.mushr_env:MushrEnv",
+    vector_entry_point="suite.envs.mushr_env:MushrVectorEnv",
+)

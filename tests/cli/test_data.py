@@ -64,7 +64,7 @@ def test_list_shows_what_is_there_and_what_can_be_made(invoke, toy):
     (row,) = found["local"]
     assert (row["id"], row["transitions"], row["episodes"]) == (toy, 297, 8)
     assert row["mean_return"] == pytest.approx(dataset().returns.mean())
-    assert len(found["recipes"]) == 9
+    assert len(found["recipes"]) == 9 + 12
 
 
 def test_show_tells_the_card(invoke, toy):
@@ -116,6 +116,28 @@ def test_corrupt_as_json_is_the_card(invoke, toy):
 
 
 # ------------------------------------------------------------------------ make, import
+def test_make_drives_a_car_and_minari_reads_it(invoke):
+    done = invoke("data", "make", "suite/mushr-real-1k-v0", "--json")
+    assert done.exit_code == 0, done.output
+    card, stored = json.loads(done.stdout), load_dataset("suite/mushr-real-1k-v0")
+    assert card["sha256"] == stored.sha256 and stored.num_episodes == 5
+    assert card["gap"]["preset"] == "real" and card["env_id"] == "MuSHR-v0"
+    refused = invoke("data", "make", "suite/mushr-real-v0", "--d4rl-scale")
+    assert_one_sentence(refused, 2, "no car like that")
+
+
+def test_a_folder_of_text_is_imported(invoke, tmp_path):
+    rows = np.arange(24).reshape(3, 8) / 10
+    (tmp_path / "logs").mkdir()
+    np.savetxt(tmp_path / "logs" / "traj_7.txt", rows)
+    done = invoke("data", "import", tmp_path / "logs", "mine/car-v0")
+    assert done.exit_code == 0, done.output
+    stored = load_dataset("mine/car-v0")
+    np.testing.assert_allclose(stored.actions, rows[:2, 6:], rtol=1e-6)
+    done = invoke("data", "import", tmp_path / "store", "mine/none-v0")
+    assert_one_sentence(done, 3, "has neither plan_")
+
+
 def test_make_collects_a_recipe_and_shows_its_card(invoke, monkeypatch):
     import test_recipes  # registers the environment
 
