@@ -1,0 +1,88 @@
+"""Steps of a car's model along commands that are known before the first one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from suite.worldmodels.car_networks import applied
+
+if TYPE_CHECKING:
+    from suite.worldmodels.car_dynamics import CarDynamics
+
+FELT = 5  # vx, vy, omega, which way it moves, how fast
+FORWARDS = 5.0  # s/m: tanh(5 vx) stands for the sign of the motion
+
+
+class CarPass:
+    """What does not change over the steps of a rollout, computed once."""
+
+    def __init__(self, dynamics: CarDynamics, windows: Tensor):
+        self.dynamics = dynamics
+        steps, members, rows = windows.shape[:3]
+        known = windows.reshape(steps, members, rows, -1)
+        self.commands = (windows[..., -1, :] * dynamics.command_scale).unbind(-1)
+        zeros = torch.zeros_like(dynamics.twist_mean[..., :2])
+        shift = torch.cat([dynamics.twist_mean, zeros], dim=-1)
+        scale = torch.cat([dynamics.twist_std, torch.ones_like(zeros)], dim=-1)
+        nets = {"adapter": dynamics.adapter, "friction": dynamics.friction}
+        self.nets = {
+            name: (net.unfolded(scale), net.prepared(known, shift))
+            for name, net in nets.items()
+            if net is not None
+        }
+        if dynamics.residual is not None:
+            if dynamics.adapter is not None:
+                shift = torch.cat([shift, zeros], dim=-1)
+                command = dynamics.command_scale.expand_as(zeros)
+                scale = torch.cat([scale, command], dim=-1)
+            net = dynamics.residual
+            self.nets["residual"] = net.unfolded(scale), net.prepared(known, shift)
+
+    def _net(self, name: str, h: int, felt: Tensor) -> Tensor | None:
+        if name not in self.nets:
+            return None
+        layers, prepared = self.nets[name]
+        return applied(layers, felt, prepared[h])
+
+    def step(self, h: int, twist: Tensor) -> tuple[Tensor, ...]:
+        """The next twist (E, B, 3), residual, correction and log of the grip."""
+        vx = twist[..., :1]
+        quickness = torch.linalg.vector_norm(twist[..., :2], dim=-1, keepdim=True)
+        felt = torch.cat([twist, torch.tanh(FORWARDS * vx), quickness], dim=-1)
+        steer, speed = self.commands[0][h], self.commands[1][h]
+        correction = self._correction(h, felt)
+        if correction is not None:
+            steer, speed = steer + correction[:, 0], speed + correction[:, 1]
+            felt = torch.cat([felt, steer[..., None], speed[..., None]], dim=-1)
+            correction = correction.transpose(1, 2)
+        grip, log_grip = self._grip(h, felt)
+        car = self.dynamics.car
+        next_twist = car.plant.step(twist, steer, speed, grip, car.dt)
+        residual = self._net("residual", h, felt)
+        if residual is not None:
+            residual = residual * self.dynamics.change_std
+            next_twist = next_twist + residual
+        return next_twist, residual, correction, log_grip  # pyright: ignore
+
+    def _correction(self, h: int, felt: Tensor) -> Tensor | None:
+        """Of steering angle and speed, (E, 2, B)."""
+        if "adapter" not in self.nets:
+            return None
+        both = felt[:, None].expand(-1, 2, -1, -1).flatten(0, 1)
+        found = self._net("adapter", h, both)
+        assert found is not None
+        shape = (len(felt), 2, felt.shape[1])
+        return torch.tanh(found).view(shape) * self.dynamics.bounds
+
+    def _grip(self, h: int, felt: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        found = self._net("friction", h, felt[..., :FELT])
+        if found is None:
+            return None, None
+        assert self.dynamics.car.friction is not None
+        limit = math.log(self.dynamics.car.friction.largest)
+        log_grip = limit * torch.tanh(found[..., 0])
+        return torch.exp(log_grip), log_grip
