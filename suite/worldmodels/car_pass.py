@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from suite.worldmodels.car_networks import applied
-
 if TYPE_CHECKING:
     from suite.worldmodels.car_dynamics import CarDynamics
 
-FELT = 5  # vx, vy, omega, which way it moves, how fast
+FELT = 5  # vx, vy, omega, which way it moves, how fast, smooth at rest
 FORWARDS = 5.0  # s/m: tanh(5 vx) stands for the sign of the motion
 
 
@@ -24,13 +22,16 @@ class CarPass:
         self.dynamics = dynamics
         steps, members, rows = windows.shape[:3]
         known = windows.reshape(steps, members, rows, -1)
-        self.commands = (windows[..., -1, :] * dynamics.command_scale).unbind(-1)
+        commands = windows[..., -1, :] * dynamics.command_scale
+        # Taken apart once: taking step h out of all steps would cost, backwards, an
+        # array of all steps each time.
+        self.steer, self.speed = (part.unbind(0) for part in commands.unbind(-1))
         zeros = torch.zeros_like(dynamics.twist_mean[..., :2])
         shift = torch.cat([dynamics.twist_mean, zeros], dim=-1)
         scale = torch.cat([dynamics.twist_std, torch.ones_like(zeros)], dim=-1)
         nets = {"adapter": dynamics.adapter, "friction": dynamics.friction}
         self.nets = {
-            name: (net.unfolded(scale), net.prepared(known, shift))
+            name: net.run(known, shift, scale)
             for name, net in nets.items()
             if net is not None
         }
@@ -39,24 +40,21 @@ class CarPass:
                 shift = torch.cat([shift, zeros], dim=-1)
                 command = dynamics.command_scale.expand_as(zeros)
                 scale = torch.cat([scale, command], dim=-1)
-            net = dynamics.residual
-            self.nets["residual"] = net.unfolded(scale), net.prepared(known, shift)
+            self.nets["residual"] = dynamics.residual.run(known, shift, scale)
 
     def _net(self, name: str, h: int, felt: Tensor) -> Tensor | None:
-        if name not in self.nets:
-            return None
-        layers, prepared = self.nets[name]
-        return applied(layers, felt, prepared[h])
+        return self.nets[name].step(h, felt) if name in self.nets else None
 
     def step(self, h: int, twist: Tensor) -> tuple[Tensor, ...]:
         """The next twist (E, B, 3), residual, correction and log of the grip."""
         vx = twist[..., :1]
-        quickness = torch.linalg.vector_norm(twist[..., :2], dim=-1, keepdim=True)
-        felt = torch.cat([twist, torch.tanh(FORWARDS * vx), quickness], dim=-1)
-        steer, speed = self.commands[0][h], self.commands[1][h]
+        way = torch.tanh(FORWARDS * vx)
+        felt = torch.cat([twist, way, vx * way], dim=-1)
+        steer, speed = self.steer[h], self.speed[h]
         correction = self._correction(h, felt)
         if correction is not None:
-            steer, speed = steer + correction[:, 0], speed + correction[:, 1]
+            to_steer, to_speed = correction.unbind(1)
+            steer, speed = steer + to_steer, speed + to_speed
             felt = torch.cat([felt, steer[..., None], speed[..., None]], dim=-1)
             correction = correction.transpose(1, 2)
         grip, log_grip = self._grip(h, felt)

@@ -188,6 +188,26 @@ def test_what_networks_say_of_themselves_is_bounded():
     assert extras["log_grip"].abs().max().item() == pytest.approx(math.log(4))
 
 
+def test_networks_see_standardised_twists():
+    # Where a network reads nothing but the twist, mean m and deviation s of the data
+    # are those of what it reads.
+    found = []
+    state, past, actions = scene(steps=1)
+    for scale, shift in ((1.0, 0.0), (2.0, 0.5)):
+        dynamics = shaken(CARS["direct"])
+        dynamics.twist_std.fill_(scale)
+        dynamics.twist_mean.fill_(shift)
+        dynamics.change_std.fill_(1.0)
+        assert dynamics.residual is not None
+        with torch.no_grad():
+            dynamics.residual.felt[:, :, 3:] = 0
+        own = state.clone()
+        own[:, 3:] = state[:, 3:] * scale + shift
+        z = dynamics.start(own, past[:, :0])
+        found.append(dynamics.unroll(z, actions).extras["residual"].detach())
+    torch.testing.assert_close(*found)
+
+
 def test_history_is_what_was_commanded_before():
     dynamics = shaken(SMALL)
     state, past, actions = scene()

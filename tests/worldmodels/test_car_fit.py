@@ -223,7 +223,7 @@ def test_the_best_weights_of_the_arm_are_kept(arm):
     wild = Optimisation(16, 0.5, 0.5, steps_per_epoch=3)
     chosen = Selection(arm, share=0.2, horizon=4)
     learner = fit(optimisation=wild, selection=chosen, seeds=(0, 1))
-    found = ran(learner, 30)
+    found = ran(learner, 45)
     now = learner._judge.errors(learner.model)[f"val_{arm}"]
     names = [f"val_{arm}_{member}" for member in range(2)]
     best = [min(m[name] for m in found) for name in names]
