@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -79,18 +80,20 @@ class CarDynamics(nn.Module):
         self.functions = _known_functions(functions or {})
         self.car, self.members = car, len(seeds)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        known = 2 * (car.history + 1)
-        felt, adapter, friction = FELT, car.adapter, car.friction
+        inputs, adapter, friction = (
+            FELT + 2 * (car.history + 1),
+            car.adapter,
+            car.friction,
+        )
         self.adapter = self.friction = self.residual = None
         if adapter is not None:
-            self.adapter = Stacked(generators, 2, felt, known, 1, adapter.hidden)
+            self.adapter = Stacked(generators, 2, inputs, 1, adapter.hidden)
         if friction is not None:
-            self.friction = Stacked(generators, 1, felt, known, 1, friction.hidden)
+            self.friction = Stacked(generators, 1, inputs, 1, friction.hidden)
         if car.residual is not None:
-            felt = felt + 2 if adapter is not None else felt  # the corrected command
-            self.residual = Stacked(
-                generators, 1, felt, known, TWIST, car.residual.hidden
-            )
+            if adapter is not None:
+                inputs += 2  # the corrected command
+            self.residual = Stacked(generators, 1, inputs, TWIST, car.residual.hidden)
         shape = (self.members, 1, TWIST)
         for name, value in (("mean", 0.0), ("std", 1.0), ("limit", torch.inf)):
             self.register_buffer(f"twist_{name}", torch.full(shape, value))
@@ -114,6 +117,12 @@ class CarDynamics(nn.Module):
         self.twist_mean[member, 0] = before.mean(dim=0)
         self.twist_std[member, 0], self.change_std[member, 0] = std, change
         self.twist_limit[member, 0] = BEYOND * before.abs().amax(dim=0) + STD_FLOOR
+
+    def save(self, folder: Path, card: Mapping[str, Any]) -> None:
+        """Write it where ``suite.worldmodels.car_stored.load_car`` finds it."""
+        from suite.worldmodels.car_stored import save_car  # which names this class
+
+        save_car(self, folder, card)
 
     # --------------------------------------------------------------- DynamicsModel
     def start(self, state: Tensor, history: Tensor | None = None) -> CarZ:
@@ -187,8 +196,8 @@ class CarDynamics(nn.Module):
     ) -> Unrolled:
         """H steps at once; what ``step`` would give, faster.
 
-        Only the twist is recurrent; commands are prepared before and poses found after
-        the loop, each for all steps in one go.
+        Only the twist is recurrent; poses are found after the loop, for all steps at
+        once, and so are the gradients of weights.
 
         Args:
             z: Rows (B, ...) of one member, or (E, B, ...).

@@ -1,4 +1,4 @@
-"""Small networks as stacked weights, whose first layer is told in two parts."""
+"""Small networks as stacked weights, for models that are rolled out many steps."""
 
 from __future__ import annotations
 
@@ -15,23 +15,17 @@ from torch.autograd.function import once_differentiable
 class Stacked(nn.Module):
     """E times G networks of the same form; those of a member share nothing with others.
 
-    Use it inside a recurrent model. What is known of all steps before the first one,
-    the commands, goes through the first layer once (``run``), for all steps in one
-    product; only what the model says itself goes through it at each step. Hidden
-    layers are tanh. The last layer begins at zero, so that what the network corrects
-    begins uncorrected.
+    Use it inside a recurrent model. Hidden layers are tanh. The last layer begins at
+    zero, so that what the network corrects begins uncorrected.
 
     Attributes:
-        felt: (E, G, felt, width), the first layer's weights for what is felt.
-        known: (E, G, known, width), those for what is known.
-        weights: (E, G, in, out) of each later layer.
+        weights: (E, G, in, out) of each layer.
         biases: (E, G, 1, out) of each layer.
 
     Args:
         generators: One a member, of its first weights.
         groups: G, networks of a member.
-        felt: Numbers of an input that each step produces.
-        known: Numbers of an input that are known before.
+        inputs: Numbers of an input.
         outputs: Numbers of an output.
         hidden: Widths, 1 or more of them.
 
@@ -43,49 +37,43 @@ class Stacked(nn.Module):
         self,
         generators: Sequence[torch.Generator],
         groups: int,
-        felt: int,
-        known: int,
+        inputs: int,
         outputs: int,
         hidden: Sequence[int],
     ):
         super().__init__()
-        if not hidden or min(*hidden, groups, felt, known, outputs) < 1:
+        if not hidden or min(*hidden, groups, inputs, outputs) < 1:
             raise ValueError(
                 "a network needs hidden layers and sizes of 1 or more, got hidden "
-                f"{list(hidden)}, {groups} groups, {felt} + {known} inputs and "
-                f"{outputs} outputs"
+                f"{list(hidden)}, {groups} groups, {inputs} inputs and {outputs} "
+                "outputs"
             )
-        shapes = list(pairwise((felt + known, *hidden, outputs)))
+        shapes = list(pairwise((inputs, *hidden, outputs)))
         layers = [_layer(generators, groups, *shape) for shape in shapes]
-        first = layers[0][0]
-        self.felt = nn.Parameter(first[:, :, :felt].clone())
-        self.known = nn.Parameter(first[:, :, felt:].clone())
-        self.weights = nn.ParameterList([weight for weight, _ in layers[1:]])
+        self.weights = nn.ParameterList([weight for weight, _ in layers])
         self.biases = nn.ParameterList([bias for _, bias in layers])
         for part in (self.weights[-1], self.biases[-1]):
             nn.init.zeros_(part)
 
-    def run(self, known: Tensor, shift: Tensor, scale: Tensor) -> StackedRun:
-        """These networks along H steps whose known inputs are all there.
+    def run(self, shift: Tensor, scale: Tensor, steps: int, rows: int) -> StackedRun:
+        """These networks along H steps, inputs normalised by their first layer.
 
         Args:
-            known: (H, E, B, known).
-            shift: (E, 1, felt), subtracted from all that is felt.
-            scale: (E, 1, felt), by which that is divided.
+            shift: (E, 1, in), subtracted from inputs.
+            scale: (E, 1, in), by which they are divided.
+            steps: H.
+            rows: B.
         """
-        first = (self.felt / scale.transpose(1, 2)[:, None]).flatten(0, 1)
-        later = [weight.flatten(0, 1) for weight in self.weights]
-        biases = [bias.flatten(0, 1) for bias in list(self.biases)[1:]]
-        offsets = [self._prepared(known, shift / scale), *biases]
-        return StackedRun([first, *later], offsets)
-
-    def _prepared(self, known: Tensor, shift: Tensor) -> Tensor:
-        """What the known inputs give to the first layer, (H, E G, B, width)."""
-        steps, members, rows, size = known.shape
-        bias = self.biases[0] - shift[:, None] @ self.felt
-        together = known.transpose(0, 1).reshape(members, 1, steps * rows, size)
-        found = (together @ self.known).view(members, -1, steps, rows, bias.shape[-1])
-        return (found + bias[:, :, None]).flatten(0, 1).transpose(0, 1)
+        # Once a rollout instead of once a step.
+        first = self.weights[0] / scale.transpose(1, 2)[:, None]
+        moved = self.biases[0] - shift[:, None] @ first
+        weights = [first, *list(self.weights)[1:]]
+        biases = [moved, *list(self.biases)[1:]]
+        return StackedRun(
+            [weight.flatten(0, 1) for weight in weights],
+            [bias.flatten(0, 1).expand(-1, rows, -1) for bias in biases],
+            steps,
+        )
 
 
 class StackedRun:
@@ -96,73 +84,65 @@ class StackedRun:
 
     Args:
         weights: (E G, in, out) of each layer.
-        offsets: (H, E G, B, width) of the first, (E G, 1, out) of the others.
+        biases: (E G, B, out) of each layer, expanded.
+        steps: H.
     """
 
-    def __init__(self, weights: Sequence[Tensor], offsets: Sequence[Tensor]):
-        steps, _, rows, _ = offsets[0].shape
-        self._has_graph = torch.is_grad_enabled()
-        self._weights = [weight.detach() for weight in weights]
-        self._inputs: list[list[Tensor]] = [[] for _ in weights]  # of layers, by step
-        if not self._has_graph:
-            self._offsets: list[Any] = [offsets[0], *([b] * steps for b in offsets[1:])]
-            return
-        self._offsets = [
-            _Spread.apply(weight, offset, inputs, steps, rows)
-            for weight, offset, inputs in zip(
-                weights, offsets, self._inputs, strict=True
-            )
-        ]
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], steps: int):
+        self._weights, self._biases = list(weights), list(biases)
+        self._graph: list[Any] | None = None
+        if torch.is_grad_enabled():
+            self._inputs: list[list[Tensor]] = [[] for _ in weights]  # of each step
+            self._graph = [
+                _Spread.apply(weight, bias, inputs, steps)
+                for weight, bias, inputs in zip(
+                    weights, biases, self._inputs, strict=True
+                )
+            ]
+            self._weights = [weight.detach() for weight in weights]
 
-    def step(self, h: int, felt: Tensor) -> Tensor:
-        """Outputs (E G, B, out) of what is felt (E G, B, felt) at step h, in order."""
-        offsets = [offset[h] for offset in self._offsets]
-        if not self._has_graph:
-            for layer, (weight, offset) in enumerate(
-                zip(self._weights, offsets, strict=True)
-            ):
-                felt = torch.tanh(felt) if layer else felt
-                felt = torch.baddbmm(offset, felt, weight)
-            return felt
-        return _Step.apply(self._weights, self._inputs, felt, *offsets)  # pyright: ignore[reportReturnType]
+    def step(self, h: int, x: Tensor) -> Tensor:
+        """Outputs (E G, B, out) of inputs (E G, B, in) at step h; steps in order."""
+        if self._graph is None:
+            for layer, weight in enumerate(self._weights):
+                x = torch.tanh_(x) if layer else x
+                x = torch.baddbmm(self._biases[layer], x, weight)
+            return x
+        biases = [layer[h] for layer in self._graph]
+        found: Any = _Step.apply(self._weights, self._inputs, x, *biases)
+        return found
 
 
 class _Spread(torch.autograd.Function):
-    """Hands a layer's offset to each step, and gathers its weights' gradient."""
+    """Hands a layer's bias to each step, and gathers the layer's gradient."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        weight: Tensor,
-        offset: Tensor,
-        inputs: list[Tensor],
-        steps: int,
-        rows: int,
+        ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], steps: int
     ) -> tuple[Tensor, ...]:
-        ctx.inputs, ctx.like, ctx.is_bias = inputs, weight.detach(), offset.dim() == 3
+        ctx.inputs, ctx.weight = inputs, weight.detach()
         ctx.set_materialize_grads(False)
-        if ctx.is_bias:
-            return tuple(offset.expand(-1, rows, -1) for _ in range(steps))
-        return offset.unbind(0)
+        return tuple(bias.view_as(bias) for _ in range(steps))
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *changes: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        weight, total = torch.zeros_like(ctx.like), None
+        weight = torch.zeros_like(ctx.weight)
+        bias = weight.new_zeros(len(weight), 1, weight.shape[2])
+        ones: Tensor | None = None
         for before, change in zip(ctx.inputs, changes, strict=True):
             if change is None:  # a step that nothing depended on
                 continue
             weight.baddbmm_(before.transpose(1, 2), change)
-            if ctx.is_bias:
-                total = change.clone() if total is None else total.add_(change)
-        if ctx.is_bias:
-            offset = None if total is None else total.sum(dim=1, keepdim=True)
-            return weight, offset, None, None, None
-        like = next(change for change in changes if change is not None)
-        full = [torch.zeros_like(like) if c is None else c for c in changes]
-        return weight, torch.stack(full), None, None, None
+            if ones is None:
+                ones = change.new_ones(1, 1, change.shape[1]).expand(
+                    len(change), -1, -1
+                )
+            bias.baddbmm_(ones, change)  # the sum over rows, read once
+        rows = 1 if ones is None else ones.shape[2]
+        return weight, (bias / rows).expand(-1, rows, -1), None, None
 
 
 class _Step(torch.autograd.Function):
@@ -173,15 +153,16 @@ class _Step(torch.autograd.Function):
         ctx: Any,
         weights: list[Tensor],
         inputs: list[list[Tensor]],
-        felt: Tensor,
-        *offsets: Tensor,
+        x: Tensor,
+        *biases: Tensor,
     ) -> Tensor:
-        x, seen = felt.detach(), []
-        for layer, (weight, offset) in enumerate(zip(weights, offsets, strict=True)):
-            x = torch.tanh(x) if layer else x
+        x, seen = x.detach(), []
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            # In place, here and below: fresh memory costs more than the function.
+            x = torch.tanh_(x) if layer else x
             seen.append(x)
             inputs[layer].append(x)
-            x = torch.baddbmm(offset, x, weight)
+            x = torch.baddbmm(bias, x, weight)
         ctx.weights = weights
         ctx.save_for_backward(*seen)
         return x
@@ -192,7 +173,7 @@ class _Step(torch.autograd.Function):
         ctx: Any, change: Tensor
     ) -> tuple[Tensor | None, ...]:
         changes: list[Tensor] = []
-        felt: Tensor | None = None
+        first: Tensor | None = None
         seen = ctx.saved_tensors
         for layer in reversed(range(len(seen))):
             changes.insert(0, change)
@@ -200,10 +181,12 @@ class _Step(torch.autograd.Function):
                 break
             before = torch.bmm(change, ctx.weights[layer].transpose(1, 2))
             if layer == 0:
-                felt = before
+                first = before
             else:
-                change = torch.ops.aten.tanh_backward(before, seen[layer])
-        return None, None, felt, *changes
+                change = torch.ops.aten.tanh_backward.grad_input(
+                    before, seen[layer], grad_input=before
+                )
+        return None, None, first, *changes
 
 
 def _layer(

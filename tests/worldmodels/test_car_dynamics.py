@@ -200,7 +200,7 @@ def test_networks_see_standardised_twists():
         dynamics.change_std.fill_(1.0)
         assert dynamics.residual is not None
         with torch.no_grad():
-            dynamics.residual.felt[:, :, 3:] = 0
+            dynamics.residual.weights[0][:, :, 3:] = 0
         own = state.clone()
         own[:, 3:] = state[:, 3:] * scale + shift
         z = dynamics.start(own, past[:, :0])
