@@ -43,20 +43,20 @@ SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
 RETURN = Unit("return")
-METRES = Unit("m", 1.0, 0.0, None, min)
+CENTIMETRES = Unit("cm", 100.0, 0.0, None, min)  # of what is measured in metres
 
 UNITS = {
     "normalized_return": POINTS,
     "normalized_return_local": POINTS,
     "return_mean": RETURN,
     "return_std": RETURN,
-    "state_mse": Unit("", 1.0, 0.0, None, min),
+    "state_mse": Unit("1e-3", 1000.0, 0.0, None, min),
     **dict.fromkeys(
         [
-            *("ade", "ade_median", "ade_p95", "ade_max", "ade_cvar20", "fde"),
+            *("ade", "ade_p95", "ade_max", "fde"),
             *(f"error_{seconds}s" for seconds in ("0.5", "1", "2", "5", "10")),
         ],
-        METRES,
+        CENTIMETRES,
     ),
 }
 

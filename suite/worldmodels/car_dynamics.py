@@ -80,11 +80,8 @@ class CarDynamics(nn.Module):
         self.functions = _known_functions(functions or {})
         self.car, self.members = car, len(seeds)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        inputs, adapter, friction = (
-            FELT + 2 * (car.history + 1),
-            car.adapter,
-            car.friction,
-        )
+        inputs = FELT + 2 * (car.history + 1)
+        adapter, friction = car.adapter, car.friction
         self.adapter = self.friction = self.residual = None
         if adapter is not None:
             self.adapter = Stacked(generators, 2, inputs, 1, adapter.hidden)

@@ -107,7 +107,7 @@ class CarFit:
             fused=True,
         )
         # Streams of their own: how often one is drawn from must not move the other.
-        self._orders = [torch.Generator().manual_seed(s) for s in self.seeds]
+        self._orders = [torch.Generator().manual_seed(s + 2**32) for s in self.seeds]
         self._draws = [torch.Generator().manual_seed(s + 2**31) for s in self.seeds]
         self._memory = torch.full((members,), torch.nan, device=device)
         self.steps = self.epochs = 0

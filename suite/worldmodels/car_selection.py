@@ -13,9 +13,9 @@ from torch import Tensor
 from suite.checkpoints import require_like
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.recordings import Recordings
-from suite.worldmodels.rollout_losses import Losses, OneStep, Pose, Rollout, begun
+from suite.worldmodels.rollout_losses import Losses, OneStep, Pose, Rollout
 from suite.worldmodels.state import load_weights
-from suite.worldmodels.unrolled import unrolled
+from suite.worldmodels.unrolled import begun, unrolled
 
 ARMS = ("rollout", "one_step")
 

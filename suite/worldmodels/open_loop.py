@@ -14,8 +14,7 @@ from suite.worldmodels.car import CAR, POSE
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.car_motion import wrapped
 from suite.worldmodels.recordings import Recordings
-from suite.worldmodels.rollout_losses import Snippets, begun
-from suite.worldmodels.unrolled import unrolled
+from suite.worldmodels.unrolled import Snippets, begun, unrolled
 
 TIMES = (0.5, 1.0, 2.0, 5.0, 10.0)  # s, at which the error of the place is told
 WORST = 0.2  # the share whose mean is told as cvar20

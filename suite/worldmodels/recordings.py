@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from suite.transitions import Dataset
-from suite.worldmodels.rollout_losses import Snippets
+from suite.worldmodels.unrolled import Snippets
 
 
 @dataclass(frozen=True, eq=False)

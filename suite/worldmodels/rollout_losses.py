@@ -12,23 +12,15 @@ from torch import Tensor
 
 from suite.worldmodels.car_motion import wrapped
 from suite.worldmodels.cvar import CVaR
-from suite.worldmodels.unrolled import Teaching, Unrolled, unrolled
+from suite.worldmodels.unrolled import (
+    Snippets,
+    Teaching,
+    Unrolled,
+    begun,
+    unrolled,
+)
 
 log = logging.getLogger(__name__)
-
-
-class Snippets(NamedTuple):
-    """Pieces of recordings, B of them, or B for each of E members.
-
-    Attributes:
-        states: (H + 1, ..., S).
-        actions: (H, ..., A).
-        history: (..., k, A), the actions before.
-    """
-
-    states: Tensor
-    actions: Tensor
-    history: Tensor
 
 
 @dataclass(frozen=True)
@@ -311,11 +303,3 @@ class Losses:
             square = square if square.dim() == leading else square.mean(dim=-1)
             means[name] = square.mean(dim=(0, -1))
         return means
-
-
-def begun(model: Any, snippets: Snippets) -> Any:
-    """The model's z at the first states, with the actions before them if it can."""
-    start = snippets.states[0]
-    if hasattr(model, "taught") and snippets.history.shape[-2]:
-        return model.start(start, snippets.history)
-    return model.start(start)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from suite.worldmodels.dynamics import DynamicsModel, map_leaves
+
+
+class Snippets(NamedTuple):
+    """Pieces of recordings, B of them, or B for each of E members.
+
+    Attributes:
+        states: (H + 1, ..., S).
+        actions: (H, ..., A).
+        history: (..., k, A), the actions before.
+    """
+
+    states: Tensor
+    actions: Tensor
+    history: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +91,14 @@ def unrolled(
         z = model.step(z, action).next_z
         states.append(model.observe(z))
     return Unrolled(torch.stack(states))
+
+
+def begun(model: Any, snippets: Snippets) -> Any:
+    """The model's z at the first states, with the actions before them if it can."""
+    start = snippets.states[0]
+    if hasattr(model, "taught") and snippets.history.shape[-2]:
+        return model.start(start, snippets.history)
+    return model.start(start)
 
 
 def _set_back(model: Any, z: Any, teaching: Teaching, h: int) -> Any:

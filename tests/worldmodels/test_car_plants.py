@@ -110,6 +110,16 @@ def test_grip_scales_friction():
         torch.testing.assert_close(direct, scaled)
 
 
+def test_kinematic_grip_scales_the_curvature():
+    twist, plant = double(1.0, 0.0, 0.0), Kinematic(steer_lag=0.0)
+    whole, half = (
+        plant.step(twist, double(0.3)[0], double(1.0)[0], double(grip)[0], 0.05)
+        for grip in (1.0, 0.5)
+    )
+    assert float(half[2]) == pytest.approx(0.5 * float(whole[2]))
+    assert float(half[0]) == float(whole[0])
+
+
 @pytest.mark.parametrize("plant", [SingleTrack(), Pacejka()], ids=["linear", "magic"])
 def test_few_substeps_come_close_to_many(plant):
     fine = type(plant)(substeps=200)

@@ -51,9 +51,9 @@ def test_hand_numbers():
 
 
 def test_k_is_that_of_the_log():
-    # ceil(0.2 * 256) = 52; and 0.2 * 5 is one sample, not two by rounding.
-    for size, k in ((256, 52), (5, 1), (10, 2)):
-        weights = TopK().tail(torch.rand(size), 0.2, 1, NOTHING).weights
+    # ceil(0.2 * 256) = 52; and 0.07 * 100, which is 7.000000000000001, is 7 samples.
+    for alpha, size, k in ((0.2, 256, 52), (0.07, 100, 7), (0.2, 10, 2), (0.2, 1, 1)):
+        weights = TopK().tail(torch.rand(size), alpha, 1, NOTHING).weights
         assert int((weights > 0).sum()) == k
 
 

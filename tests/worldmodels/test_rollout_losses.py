@@ -20,9 +20,8 @@ from suite.worldmodels.rollout_losses import (
     OneStep,
     Pose,
     Rollout,
-    Snippets,
 )
-from suite.worldmodels.unrolled import Unrolled, unrolled
+from suite.worldmodels.unrolled import Snippets, Unrolled, unrolled
 
 SMALL = Car(
     adapter=Adapter((6,)), residual=Residual((6,)), friction=Friction((6,)), history=1
