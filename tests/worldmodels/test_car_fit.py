@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import islice
 from typing import Any
 
@@ -131,6 +132,28 @@ def test_a_fit_that_was_stopped_goes_on_as_if_it_had_not_been(losses, tmp_path):
         ):
             assert torch.equal(left, right)
     assert ran(resumed, 15) == [] and whole.planned_updates(15) == len(expected)
+
+
+def test_what_was_selected_is_part_of_a_checkpoint():
+    whole, resumed = fit(), fit()
+    ran(whole, 15)
+    resumed.load_state(copy.deepcopy(whole.state()))
+    for arm in ("rollout", "one_step"):
+        one, other = (f.selected(arm).state_dict() for f in (whole, resumed))
+        assert all(part.equal(other[name]) for name, part in one.items())
+        assert whole._judge.best[arm].equal(resumed._judge.best[arm])
+    assert whole._judge.waited.equal(resumed._judge.waited)
+
+
+def test_a_threshold_goes_from_step_to_step():
+    slow = CVaR(0.3, estimator=RockafellarUryasev(0.999))
+    learner = fit(losses=Losses(rollout=Rollout(4), cvar=slow))
+    ran(learner, 1)
+    first = learner._memory.clone()
+    ran(learner, 4)
+    # It keeps 0.999 of itself in a step, whatever the batches are.
+    torch.testing.assert_close(learner._memory, first, rtol=0.05, atol=0)
+    assert torch.isfinite(first).all() and not torch.equal(learner._memory, first)
 
 
 @pytest.mark.parametrize("losses", [ROLLED, TAILED], ids=["mean", "tail"])
