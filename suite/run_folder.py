@@ -14,6 +14,7 @@ from suite.checkpoints import Checkpoints
 from suite.evaluation import mean_interval
 from suite.parts import ConfigError
 from suite.storage import IntegrityError, read_json, read_table
+from suite.units import unit
 
 RESULT_SCHEMA = 2  # 1 had wall-clock values in the result itself
 
@@ -228,7 +229,7 @@ def _totals(
         for table in tables
     ]
     totals = {}
-    for key, of in _TOTALS.items():
+    for key, of in {**_TOTALS, "peak": unit(spec.metric).best}.items():
         reference = of(published) if is_comparable else None
         totals[key] = {**_spread([of(c) for c in curves]), "reference": reference}
     return totals
@@ -237,7 +238,6 @@ def _totals(
 _TOTALS: dict[str, Callable[[list[float]], float]] = {
     "final": lambda values: values[-1],
     "mean_of_last_3": lambda values: sum(values[-3:]) / len(values[-3:]),
-    "peak": max,
 }
 
 

@@ -22,6 +22,7 @@ from suite.run_folder import RESULT_SCHEMA
 from suite.series import Recording, write_series
 from suite.storage import IntegrityError, Table, write_json
 from suite.transitions import Dataset
+from suite.units import unit
 
 log = logging.getLogger("suite.runs")
 TABLES = ("metrics", "eval", "timing")
@@ -118,8 +119,10 @@ class Training:
         self.agent = build(parts.agent, available, env=env)
         if hasattr(self.agent, "env"):  # what learns from data alone acts in none
             self.agent.env.seed(env_seed(seed))
-        # What cannot be saved at the end is refused before the start.
-        resolve("suite.agents.policies:architecture")(self.agent.policy)
+        self.product = "policy" if hasattr(self.agent, "policy") else "model"
+        if self.product == "policy":
+            # What cannot be saved at the end is refused before the start.
+            resolve("suite.agents.policies:architecture")(self.agent.policy)
         self.evaluation = build(parts.evaluation, available)
         self.updates = 0
         self.evaluations: list[dict[str, float]] = []
@@ -132,6 +135,11 @@ class Training:
         else:
             self._load(found)
         self.unsaved = self._why_unsaved()
+
+    @property
+    def trained(self) -> Any:
+        """What is evaluated and kept: the agent's policy, or the model of a fit."""
+        return getattr(self.agent, self.product)
 
     def _start_from(self, start: str) -> None:
         policy = resolve("suite.agents.policies:load_policy")(start, self.origin.device)
@@ -190,12 +198,13 @@ class Training:
         """Evaluate before each update, and once more after the last."""
         iterations = self.agent.iterate(self.spec.total_timesteps)
         while True:
-            require_finite(self.agent.policy)
+            require_finite(self.trained)
             is_due = self.updates % self.spec.every == 0
             if is_due:
                 yield self._evaluate()
             if self.updates in self.spec.checkpoint_at:
-                self._save(self.home / "policies" / str(self.updates))
+                kept = {"policy": "policies", "model": "models"}[self.product]
+                self._save(self.home / kept / str(self.updates))
             metrics = self._update(iterations)
             if metrics is None:
                 break
@@ -214,12 +223,12 @@ class Training:
         except (ValueError, RuntimeError):
             # Weights that ran away within an update surface deep inside torch, as a
             # page about a distribution: say what it is.
-            require_finite(self.agent.policy, largest=1e6)
+            require_finite(self.trained, largest=1e6)
             raise
 
     def _evaluate(self) -> Progress:
         started = time.perf_counter()
-        found = self.evaluation(self.agent.policy, self.updates)
+        found = self.evaluation(self.trained, self.updates)
         self._time({"evaluation": time.perf_counter() - started})
         if self.spec.metric not in found:
             raise ConfigError(
@@ -295,19 +304,23 @@ class Training:
             and {k: v if math.isfinite(v) else None for k, v in last.items()},
             **self.origin.provenance,
         }
-        resolve("suite.agents.policies:save_policy")(self.agent.policy, folder, card)
+        if self.product == "policy":
+            resolve("suite.agents.policies:save_policy")(self.trained, folder, card)
+        else:
+            self.trained.save(folder, card)
 
     def finish(self, timing: Mapping[str, Any]) -> None:
-        """Keep policy and series and write the result, which marks the seed as done.
+        """Keep policy or model and write the result, which marks the seed as done.
 
         Args:
             timing: What to keep beside the seconds: when, with how many threads.
         """
-        self._save(self.home / "policy")
+        self._save(self.home / self.product)
         if isinstance(self.agent, Recording):
             write_series(self.home / "series.npz", self.agent.series())
         values = [row[self.spec.metric] for row in self.evaluations]
-        peak = max(range(len(values)), key=values.__getitem__)
+        best = unit(self.spec.metric).best
+        peak = values.index(best(values))
         result = {
             "schema": RESULT_SCHEMA,
             "benchmark": self.spec.name,

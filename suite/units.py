@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -14,12 +15,14 @@ class Unit:
         factor: What it is multiplied by.
         low: Smallest value there can be, before that, or None.
         high: Largest one, or None.
+        best: Picks the best of several; errors are best where they are least.
     """
 
     name: str
     factor: float = 1.0
     low: float | None = None
     high: float | None = None
+    best: Callable[[Iterable[float]], float] = max
 
     def shown(self, value: float | None, digits: int = 1) -> str:
         """A number without its unit; a dash for None."""
@@ -40,7 +43,9 @@ SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
 RETURN = Unit("return")
-ERROR = Unit("x 0.001", 1000.0)  # small numbers, shown with one decimal
+# Small numbers, shown with one decimal.
+ERROR = Unit("x 0.001", 1000.0, 0.0, None, min)
+CENTIMETRES = Unit("cm", 100.0, 0.0, None, min)  # of what is measured in metres
 
 UNITS = {
     "normalized_return": POINTS,
@@ -48,6 +53,14 @@ UNITS = {
     "return_mean": RETURN,
     "return_std": RETURN,
     "prediction_error": ERROR,
+    "state_mse": ERROR,
+    **dict.fromkeys(
+        [
+            *("ade", "ade_p95", "ade_max", "fde"),
+            *(f"error_{seconds}s" for seconds in ("0.5", "1", "2", "5", "10")),
+        ],
+        CENTIMETRES,
+    ),
 }
 
 

@@ -14,3 +14,9 @@ def test_points_are_shown_as_they_are():
     assert unit("normalized_return") is POINTS
     assert POINTS.written(-3.25, 2) == "-3.25 points"
     assert POINTS.within(-3.25) == -3.25 and POINTS.within(120.0) == 120
+
+
+def test_an_error_is_best_where_it_is_least():
+    error = unit("error_1s")
+    assert error.best([0.3, 0.1, 0.2]) == 0.1 and SHARE.best([0.3, 0.1]) == 0.3
+    assert error.written(0.123) == "12.3 cm" and error.within(-1.0) == 0

@@ -1,0 +1,108 @@
+"""Models of a car on disk: what they are made of as JSON, weights, nothing executed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from suite.checkpoints import pack, unpack
+from suite.storage import IntegrityError, read_directory, write_directory
+from suite.worldmodels import car_plants
+from suite.worldmodels.car import Adapter, Car, Friction, Residual
+from suite.worldmodels.car_dynamics import CarDynamics
+from suite.worldmodels.state import load_weights
+
+SCHEMA = 1
+_PLANTS = (
+    car_plants.Hold,
+    car_plants.Kinematic,
+    car_plants.SingleTrack,
+    car_plants.Pacejka,
+)
+KINDS = {kind.__name__: kind for kind in (Car, Adapter, Residual, Friction, *_PLANTS)}
+
+
+def save_car(
+    dynamics: CarDynamics, folder: str | Path, card: Mapping[str, Any] | None = None
+) -> None:
+    """Write a car's model to a directory, replacing it.
+
+    The task's functions are code and are named again when it is loaded.
+
+    Args:
+        dynamics: The model.
+        folder: Where.
+        card: Provenance, any JSON.
+
+    Raises:
+        ValueError: If its plant is not one of ours.
+    """
+    tree = {
+        "schema": SCHEMA,
+        "car": _document(dynamics.car),
+        "members": dynamics.members,
+        "weights": dict(dynamics.state_dict()),
+        "card": dict(card or {}),
+    }
+    write_directory(folder, pack(tree))
+
+
+def load_car(
+    folder: str | Path,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    *,
+    device: str = "cpu",
+) -> CarDynamics:
+    """The model that ``save_car`` wrote, verified; nothing in it is executed.
+
+    Args:
+        folder: The directory, such as ``model`` in a seed's folder of a run.
+        functions: The task's, as ``CarDynamics`` takes them.
+        device: Where to put it.
+
+    Raises:
+        IntegrityError: If the directory is not what was written.
+    """
+    tree = unpack(read_directory(folder), Path(folder))
+    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+        raise IntegrityError(f"{folder} holds no model of a car of this version")
+    try:
+        car, members = _described(tree["car"]), int(tree["members"])
+        # The seeds' weights are replaced at once.
+        dynamics = CarDynamics(car, range(members), functions)
+    except (KeyError, TypeError, ValueError, AttributeError) as reason:
+        raise IntegrityError(f"{folder} describes no car of ours: {reason}") from reason
+    load_weights(dynamics, tree["weights"], str(folder))
+    return dynamics.to(device)
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """The provenance that a model was saved with.
+
+    Raises:
+        IntegrityError: If the directory is not what was written.
+    """
+    return unpack(read_directory(folder), Path(folder))["card"]
+
+
+def _document(part: Any) -> Any:
+    if not dataclasses.is_dataclass(part):
+        return list(part) if isinstance(part, tuple) else part
+    name = type(part).__name__
+    if KINDS.get(name) is not type(part):
+        raise ValueError(
+            f"a model with a plant of another module cannot be saved, got {part!r}; "
+            f"ours are {', '.join(kind.__name__ for kind in _PLANTS)}"
+        )
+    fields = dataclasses.fields(part)
+    return {"kind": name} | {f.name: _document(getattr(part, f.name)) for f in fields}
+
+
+def _described(document: Any) -> Any:
+    if not isinstance(document, dict):
+        return document
+    kind = KINDS[document["kind"]]
+    rest = {name: _described(v) for name, v in document.items() if name != "kind"}
+    return kind(**rest)
