@@ -223,7 +223,6 @@ FAILURES = [
     (["stats", "no.npz"], 3, "there is no file no.npz"),
     (["verify", "mine/noise0.5-v0"], 3, "is no Minari id"),
     (["make", "suite/hopper-expert-v0"], 3, "there is no recipe for"),
-    (["make", "suite/hopper-medium-v0"], 3, "no behaviour is called 'hopper-medium'"),
     (["corrupt", "mine/toy-v0", "x.npz"], 2, "--with"),
     (["corrupt", "mine/toy-v0", "x.h5", *GOOD], 3, "written to .npz files"),
     (["corrupt", "mine/toy-v0", "mine/toy-v0", *GOOD], 3, "already; delete"),

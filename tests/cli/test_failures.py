@@ -36,7 +36,7 @@ def assert_one_sentence(result: Result, code: int, text: str) -> None:
     [
         (["run", "pickcube-arw"], 2, "did you mean pickcube-awr"),
         (["show", "pickcube"], 2, "no benchmark 'pickcube'; did you mean"),
-        (["run", "zzz"], 2, "no benchmark 'zzz'; there is offline-bc-hopper, "),
+        (["run", "zzz"], 2, "no benchmark 'zzz'; there is cs285-q2, "),
         (["run", "toy", "--scale", "smok"], 2, "no scale 'smok'; did you mean smoke?"),
         (["run", "toy", "--seeds", "2-0"], 2, "--seeds must read 0, 0-2 or 0,3"),
         (["run", "toy", "--seeds", "one"], 2, "got 'one'"),
