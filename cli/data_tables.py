@@ -115,7 +115,7 @@ def print_card(
 
 
 def _print_changes(done: Any) -> None:
-    headings = ["wrapper", "episodes gone", "transitions gone", "mean return", "rows"]
+    headings = ["wrapper", "episodes gone", "transitions gone", "median return", "rows"]
     rows = []
     for each in done:
         arguments = [f"{key}={value}" for key, value in each["params"].items()]
@@ -132,7 +132,6 @@ def _print_changes(done: Any) -> None:
                 ", ".join(f"{n:,} {name}" for name, n in touched.items()),
             ]
         )
-    headings[3] = "median return"
     _print_table(headings, rows)
 
 
