@@ -108,7 +108,9 @@ def show(source: str, as_json: bool) -> None:
       suite-bench data show suite/hopper-medium-v0
       suite-bench data show suite/hopper-k30-v0 --json
     """
+    from suite.dataset_files import is_file
     from suite.datasets import dataset_card
+    from suite.minari_files import metadata
 
     card = dataset_card(source)
     if as_json:
@@ -116,7 +118,10 @@ def show(source: str, as_json: bool) -> None:
         return
     from suite_bench.data_tables import print_card
 
-    print_card(source, card)
+    told = {} if is_file(source) else metadata(source)
+    print_card(
+        source, card, *(told.get(n, 0) for n in ("total_steps", "total_episodes"))
+    )
 
 
 # -------------------------------------------------------------------------- new ones

@@ -92,7 +92,8 @@ def print_card(
     name: str, card: dict[str, Any], transitions: int = 0, episodes: int = 0
 ) -> None:
     """A card in words."""
-    lines = {"about": card.get("about"), "task": card.get("env_id")}
+    theirs = card.get("minari", {}).get("description")
+    lines = {"about": card.get("about", theirs), "task": card.get("env_id")}
     if transitions:
         lines["size"] = f"{transitions:,} transitions, {episodes:,} episodes"
     returns = card.get("returns")
@@ -104,6 +105,7 @@ def print_card(
         parent = card["parent"]
         lines["parent"] = f"{parent['id'] or 'unnamed'}  sha256 {parent['sha256']}"
     lines["sha256"] = card.get("sha256")
+    lines["ends"] = card.get("no_ends")
     click.echo(name)
     for key, value in lines.items():
         if value:

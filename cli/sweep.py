@@ -99,18 +99,15 @@ def sweep(
     folder.require_same_data(kept, is_local=True)
     folder.store(grid)
     remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, trials, reuse)]
-    whole = [trial for trial in trials if trial not in broken]
-    todo = [trial for trial in whole if fresh or not folder.is_done(trial)]
-    if len(todo) < len(whole):
-        finished = len(whole) - len(todo)
+    todo = [t for t in trials if t not in broken and (fresh or not folder.is_done(t))]
+    finished = len(trials) - len(broken) - len(todo)
+    if finished:
         remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
     require_data(trial.cell.spec for trial in todo)
     made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
     costs = [trial.cell.cost for trial in todo]
-    failures = [
-        *(Failed(folder.job(t, device, ""), why) for t, why in broken.items()),
-        *_watched(folder, made, costs, remarks, jobs, threads),
-    ]
+    failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
+    failures += _watched(folder, made, costs, remarks, jobs, threads)
     selected = {trial.cell.label for trial in trials}
     publish(folder, as_json, failures, selected=selected)
     if failures:

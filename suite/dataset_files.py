@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -111,11 +111,24 @@ def _archive(path: Path) -> Iterator[Any]:
             damaged = checked.testzip()
             if damaged is not None:
                 raise ValueError(f"the checksum of {damaged} is wrong")
+            _require_all_listed(raw, len(checked.infolist()))
             raw.seek(0)
             with np.load(raw, allow_pickle=False) as file:
                 yield file
     except _UNREADABLE as reason:
         raise _damaged(path, reason) from None
+
+
+def _require_all_listed(raw: BinaryIO, found: int) -> None:
+    """Refuse a zip that lists fewer files than it counts, which zipfile does not.
+
+    A flipped bit in the size of an entry's comment swallows the entries that follow.
+    """
+    raw.seek(-22, os.SEEK_END)  # the last record, where no comment follows it
+    record = raw.read()
+    count = int.from_bytes(record[10:12], "little")
+    if record[:4] == b"PK\x05\x06" and count not in (found, 0xFFFF):
+        raise ValueError(f"it counts {count} arrays and lists {found}")
 
 
 # What zipfile and NumPy raise at bytes that are none of theirs.
@@ -162,25 +175,7 @@ def _card(stored: Any, path: Path) -> dict[str, Any]:
 
 # ------------------------------------------------------------------------ converting
 def _dataset(arrays: Arrays, card: Mapping[str, Any], path: Path) -> Dataset:
-    missing = [name for name in NEEDED if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"it has no {' and no '.join(missing)}; it needs {', '.join(NEEDED)} and "
-            "may have next_observations"
-        )
-    counts = {name: len(np.atleast_1d(arrays[name])) for name in NEEDED}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise ValueError(f"all arrays need as many rows as there are steps, got {told}")
-    if counts["rewards"] == 0:
-        raise ValueError("the dataset is empty: it needs at least one transition")
-    for name in ("observations", "actions"):
-        if arrays[name].ndim == 1:
-            raise ValueError(
-                f"{name} must have two axes, steps and entries, got shape "
-                f"{arrays[name].shape}; one number a step is ({counts[name]}, 1)"
-            )
-    arrays["rewards"] = _flat(arrays["rewards"], "rewards")
+    arrays = _steps(arrays)
     terminated = _flags(arrays["terminals"], "terminals")
     truncated = _flags(arrays["timeouts"], "timeouts")
     if not (terminated | truncated).any():
@@ -201,6 +196,29 @@ def _dataset(arrays: Arrays, card: Mapping[str, Any], path: Path) -> Dataset:
         episode_ids=arrays.get("episode_ids", np.arange(len(lengths))),
         card=card,
     )
+
+
+def _steps(arrays: Arrays) -> Arrays:
+    """The arrays, known to be there and to have as many rows as there are steps."""
+    missing = [name for name in NEEDED if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"it has no {' and no '.join(missing)}; it needs {', '.join(NEEDED)} and "
+            "may have next_observations"
+        )
+    counts = {name: len(np.atleast_1d(arrays[name])) for name in NEEDED}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ValueError(f"all arrays need as many rows as there are steps, got {told}")
+    if counts["rewards"] == 0:
+        raise ValueError("the dataset is empty: it needs at least one transition")
+    for name in ("observations", "actions"):
+        if arrays[name].ndim == 1:
+            raise ValueError(
+                f"{name} must have two axes, steps and entries, got shape "
+                f"{arrays[name].shape}; one number a step is ({counts[name]}, 1)"
+            )
+    return {**arrays, "rewards": _flat(arrays["rewards"], "rewards")}
 
 
 def _without_next(

@@ -60,7 +60,9 @@ class SweepFolder:
         is_begun = self.cell(trial.cell).saved(trial.seed) is not None
         return "begun" if is_begun else "new"
 
-    def job(self, trial: Trial, device: str, command: str, fresh: bool = False) -> Job:
+    def job(
+        self, trial: Trial, device: str, command: str = "", fresh: bool = False
+    ) -> Job:
         """A trial to be carried out here, see ``Job``."""
         path, spec = self.cell(trial.cell).path, trial.cell.spec
         return Job(path, trial.seed, spec, device, command, fresh)

@@ -312,6 +312,19 @@ def test_a_flipped_bit_of_an_npz_is_found_or_changes_nothing():
     assert found > 150
 
 
+def test_a_zip_that_lost_its_last_entries_is_refused():
+    # One bit makes them a comment of the entry before: card and hash would be gone.
+    save_dataset(odd(), "toy.npz")
+    content = bytearray(Path("toy.npz").read_bytes())
+    entry = content.rfind(b"timeouts.npy") - 46  # of the list at the end
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    following = len(content) - 22 - (entry + 46 + len("timeouts.npy"))
+    content[entry + 32 : entry + 34] = following.to_bytes(2, "little")
+    Path("toy.npz").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"it counts 9 arrays and lists 6"):
+        load_dataset("toy.npz")
+
+
 def test_nothing_is_left_of_a_write_that_fails(store: Path, monkeypatch):
     monkeypatch.setattr("suite.minari_files._notes", lambda dataset: 1 / 0)
     with pytest.raises(ZeroDivisionError):

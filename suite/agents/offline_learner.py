@@ -201,7 +201,7 @@ class OfflineLearner(ABC):
         Raises:
             ValueError: If the algorithm has no critics.
         """
-        if not hasattr(self.algorithm.impl, "q_function"):
+        if not hasattr(self.algorithm.impl.modules, "q_funcs"):
             raise ValueError(f"{type(self).__name__} has no critics; train CQL or IQL")
 
         def values(obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:

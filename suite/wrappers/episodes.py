@@ -32,7 +32,7 @@ class DroppedEpisodes(StoredCorruption):
 
     def count(self, data: Dataset, order: np.ndarray) -> int:
         """How many go: the whole part of ``percent`` of them."""
-        # Of the decimal that was written: 57.3 % of 1000 are 573, in floats 572.99...
+        # Of the decimal that was written: 32.3 % of 1000 are 323, in floats 322.99...
         return int(Fraction(repr(self.percent)) * data.num_episodes // 100)
 
     def told(self, data: Dataset) -> dict[str, Any]:

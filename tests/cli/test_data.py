@@ -88,6 +88,7 @@ def test_show_tells_the_card(invoke, toy):
     assert card["sha256"] == dataset().sha256
     save_dataset(dataset(), "toy.npz")
     assert dataset().sha256 in invoke("data", "show", "toy.npz").stdout
+    assert "297 transitions, 8 episodes" in shown
 
 
 # ----------------------------------------------------------------------------- corrupt
