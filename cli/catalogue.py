@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from suite_bench.options import json_option
+
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
     from suite.sweep import Sweep
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def list_benchmarks(as_json: bool) -> None:
     """Show the benchmarks and how long one seed takes on two cores; then the sweeps.
 
@@ -90,6 +92,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _show_benchmark(spec: Benchmark) -> None:
+    from suite.parts import to_json
     from suite.units import unit
 
     click.echo("\nSettings (--set key=value):")
@@ -101,7 +104,7 @@ def _show_benchmark(spec: Benchmark) -> None:
     for scale_name, scale in spec.scales.items():
         click.echo(f"  {scale_name:10}{scale.time}")
         for key, value in scale.settings.items():
-            click.echo(f"  {'':10}  {key}={json.dumps(value)}")
+            click.echo(f"  {'':10}  {key}={json.dumps(to_json(value))}")
     if spec.reference is not None:
         click.echo("\n" + textwrap.fill(f"Reference: {spec.reference.source}", 88))
         for iteration, steps, value in spec.reference.rows:
@@ -110,7 +113,7 @@ def _show_benchmark(spec: Benchmark) -> None:
 
 
 def _show_sweep(grid: Sweep) -> None:
-    click.echo("\nAxes (--only axis=value|value,axis=value):")
+    click.echo("\nAxes (--only 'axis=value|value,axis=value'):")
     width = max(map(len, grid.axes)) + 2
     for axis, values in grid.axes.items():
         click.echo(f"  {axis:{width}}{', '.join(map(str, values))}")

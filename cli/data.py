@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from suite_bench.damage import collected, require_none
 from suite_bench.errors import WrongUse
+from suite_bench.options import json_option
 
 if TYPE_CHECKING:
     from suite.datasets import Dataset
     from suite.parts import Part
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document."
-)
 d4rl_option = click.option(
     "--d4rl-scale",
     is_flag=True,
@@ -58,14 +57,18 @@ def list_datasets(as_json: bool) -> None:
       suite-bench data list --json
     """
     from suite.minari_files import local_ids, metadata, root
-    from suite.recipes import recipe_ids
+    from suite.recipes import can_be_made, recipe, recipe_ids
     from suite.trajectories import trajectory_ids
 
-    found = [_row(each, metadata(each)) for each in local_ids()]
-    known = [*recipe_ids(), *trajectory_ids()]
-    recipes = [each for each in known if each not in local_ids()]
+    local = local_ids()
+    rows, damaged = collected(lambda each: _row(each, metadata(each)), local)
+    found = list(rows.values())
+    recipes = [each for each in recipe_ids() if can_be_made(recipe(each))]
+    recipes = [each for each in [*recipes, *trajectory_ids()] if each not in local]
     if as_json:
-        click.echo(json.dumps({"local": found, "recipes": recipes}, indent=2))
+        told = {"local": found, "damaged": damaged, "recipes": recipes}
+        click.echo(json.dumps(told, indent=2))
+        require_none(damaged, len(local))
         return
     click.echo(f"in {root()}:")
     if not found:
@@ -77,6 +80,7 @@ def list_datasets(as_json: bool) -> None:
     click.echo("\ncan be made (suite-bench data make ID; smaller: -20k-v0 for -v0):")
     for each in recipes:
         click.echo(f"  {each}")
+    require_none(damaged, len(local))
 
 
 def _row(dataset_id: str, told: dict[str, Any]) -> dict[str, Any]:
@@ -105,24 +109,20 @@ def show(source: str, as_json: bool) -> None:
       suite-bench data show suite/hopper-medium-v0
       suite-bench data show suite/hopper-k30-v0 --json
     """
-    card = _card(source)
+    from suite.dataset_files import is_file
+    from suite.datasets import dataset_card
+    from suite.minari_files import metadata
+
+    card = dataset_card(source)
     if as_json:
         click.echo(json.dumps(card, indent=2))
         return
     from suite_bench.data_tables import print_card
 
-    print_card(source, card)
-
-
-def _card(source: str) -> dict[str, Any]:
-    from suite.dataset_files import is_file
-    from suite.datasets import load_dataset
-    from suite.minari_files import metadata
-
-    if is_file(source):
-        return dict(load_dataset(source).card)
-    told = metadata(source)
-    return told.get("suite") or {"id": source, "minari": told}
+    told = {} if is_file(source) else metadata(source)
+    print_card(
+        source, card, *(told.get(n, 0) for n in ("total_steps", "total_episodes"))
+    )
 
 
 # -------------------------------------------------------------------------- new ones
@@ -211,7 +211,9 @@ def _part(text: str) -> Part:
     from suite.settings import parse
 
     try:
-        name, *assignments = shlex.split(text)
+        name, *assignments = shlex.split(text) or [""]
+        if not name:
+            raise ValueError("it is empty")
         kwargs = dict(parse(assignment) for assignment in assignments)
     except ValueError as reason:
         raise WrongUse(f"--with must read 'WRAPPER key=value ...': {reason}") from None
@@ -292,14 +294,14 @@ def _described(dataset: Dataset, env_id: str | None, d4rl_scale: bool) -> Datase
 
 # ---------------------------------------------------------------------- looked through
 @data.command()
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 @json_option
 def verify(sources: Sequence[str], as_json: bool) -> None:
     """Read datasets whole and compare them with the hashes that were stored with them.
 
-    Without a SOURCE, all local ones. A single flipped bit is found, in whatever file.
-    Others' datasets carry no hashes: of those it is checked that they can be read and
-    make sense.
+    Without a SOURCE, all local ones; one that is damaged stops no other. A single
+    flipped bit is found, in whatever file. Others' datasets carry no hashes: of those
+    it is checked that they can be read and make sense.
 
     \b
     Examples:
@@ -308,19 +310,33 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
     """
     from suite.datasets import verify as verified
     from suite.minari_files import local_ids
+    from suite_bench.data_tables import Bar
 
-    found = {each: verified(each) for each in sources or local_ids()}
+    names = list(sources or local_ids())
+    with Bar("reading", len(names)) as bar:
+
+        def checked(name: str) -> dict[str, Any]:
+            bar.show(names.index(name))
+            told = verified(name)
+            if not as_json:
+                click.echo(_intact(name, told))
+            return told
+
+        found, damaged = collected(checked, names)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for name, told in found.items():
-        words = "intact" if told["recorded"] else "readable, no hash to compare with"
-        click.echo(
-            f"{name}  {words}  {told['transitions']:,} transitions, "
-            f"{told['episodes']:,} episodes  sha256 {told['sha256'][:16]}"
-        )
-    if not found:
+        told = {**found, **{name: {"damaged": why} for name, why in damaged.items()}}
+        click.echo(json.dumps(told, indent=2))
+    if not names:
         click.echo("there are no local datasets", err=True)
+    require_none(damaged, len(names))
+
+
+def _intact(name: str, told: dict[str, Any]) -> str:
+    words = "intact" if told["recorded"] else "readable, no hash to compare with"
+    return (
+        f"{name}  {words}  {told['transitions']:,} transitions, "
+        f"{told['episodes']:,} episodes  sha256 {told['sha256'][:16]}"
+    )
 
 
 @data.command()

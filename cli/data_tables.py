@@ -92,7 +92,8 @@ def print_card(
     name: str, card: dict[str, Any], transitions: int = 0, episodes: int = 0
 ) -> None:
     """A card in words."""
-    lines = {"about": card.get("about"), "task": card.get("env_id")}
+    theirs = card.get("minari", {}).get("description")
+    lines = {"about": card.get("about", theirs), "task": card.get("env_id")}
     if transitions:
         lines["size"] = f"{transitions:,} transitions, {episodes:,} episodes"
     returns = card.get("returns")
@@ -104,6 +105,7 @@ def print_card(
         parent = card["parent"]
         lines["parent"] = f"{parent['id'] or 'unnamed'}  sha256 {parent['sha256']}"
     lines["sha256"] = card.get("sha256")
+    lines["ends"] = card.get("no_ends")
     click.echo(name)
     for key, value in lines.items():
         if value:
@@ -115,7 +117,7 @@ def print_card(
 
 
 def _print_changes(done: Any) -> None:
-    headings = ["wrapper", "episodes gone", "transitions gone", "mean return", "rows"]
+    headings = ["wrapper", "episodes gone", "transitions gone", "median return", "rows"]
     rows = []
     for each in done:
         arguments = [f"{key}={value}" for key, value in each["params"].items()]
@@ -132,7 +134,6 @@ def _print_changes(done: Any) -> None:
                 ", ".join(f"{n:,} {name}" for name, n in touched.items()),
             ]
         )
-    headings[3] = "median return"
     _print_table(headings, rows)
 
 

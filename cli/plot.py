@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from suite.units import SHARE, Unit, unit
-from suite_bench.errors import explained
+from suite_bench.errors import NotIntact, explained
 from suite_bench.options import json_option
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def plot(folder: Path, to: Path | None, as_json: bool) -> None:
     """
     from suite.sweep_folder import SweepFolder
 
-    publish(SweepFolder(folder), as_json, [], to)
+    damaged = publish(SweepFolder(folder), as_json, [], to)
+    if damaged:
+        name, reason = next(iter(damaged.items()))
+        raise NotIntact(f"{len(damaged)} damaged and left out, {name}: {reason}")
 
 
 def publish(
@@ -48,7 +51,8 @@ def publish(
     as_json: bool,
     failures: Sequence[Failed],
     to: Path | None = None,
-) -> None:
+    selected: Collection[str] = (),
+) -> dict[str, str]:
     """Write a sweep's numbers, draw its figures, print its table or JSON.
 
     Args:
@@ -56,6 +60,10 @@ def publish(
         as_json: Print JSON instead of the table.
         failures: What to list below it.
         to: Where the figures go, see ``plot``.
+        selected: Names of cells to list though they have no results.
+
+    Returns:
+        Results that are there and cannot be read: why, by name.
     """
     from suite.figures import draw
     from suite.storage import write_json
@@ -67,16 +75,22 @@ def publish(
     home = to or folder.path / "figures"
     figures = [draw(figure, results, home) for figure in results.sweep.figures]
     drawn = [str(path) for path in figures if path is not None]
+    damaged = {
+        f"{trial.cell.label} seed {trial.seed}": str(reason)
+        for trial, reason in results.damaged.items()
+    }
     failed = {title(each.job): explained(each.reason).message for each in failures}
+    failed = {**damaged, **failed}
     if as_json:
         told = {**found, "figures": drawn, "failures": failed}
         click.echo(json.dumps(told, indent=2))
-        return
-    print_tables(found, results.sweep.written)
+        return damaged
+    print_tables(found, results.sweep.written, selected)
     for name, reason in failed.items():
         click.echo(f"failed: {name}: {reason}")
     if drawn:
         click.echo(f"figures: {home}")
+    return damaged
 
 
 def title(job: Job) -> str:
@@ -84,13 +98,17 @@ def title(job: Job) -> str:
     return f"{job.path.name.rpartition('-')[0]} seed {job.seed}"
 
 
-def print_tables(found: dict[str, Any], written: Any) -> None:
+def print_tables(
+    found: dict[str, Any], written: Any, selected: Collection[str] = ()
+) -> None:
     """Print a summary: a row a cell, then all tasks together.
 
     Args:
         found: Of ``suite.sweep_results.summary``.
         written: From a name to how a reader wants it.
+        selected: Cells to show though they have no results.
     """
+    rows = [row for row in found["cells"] if row["seeds"] or row["cell"] in selected]
     shown = unit(found["metric"])
     heading = f"{found['sweep']}: {written(found['metric'])} ({shown.name})"
     _print_table(
@@ -104,9 +122,18 @@ def print_tables(found: dict[str, Any], written: Any) -> None:
                 _spread(row["mean_of_last_3"], shown)[0],
                 *_spread(row["drop"], shown),
             ]
-            for row in found["cells"]
+            for row in rows
         ],
     )
+    if len(rows) < len(found["cells"]):
+        left = len(found["cells"]) - len(rows)
+        click.echo(f"{left} cells without results are not shown.")
+    _print_aggregates(found, shown)
+    click.echo("\n".join(_footnotes(found)))
+
+
+def _print_aggregates(found: dict[str, Any], shown: Unit) -> None:
+    """All tasks together, if there are several."""
     wins = {
         (row["rival"], row["condition"]): _spread(row["probability"], SHARE)
         for row in found["improvements"]
@@ -126,7 +153,6 @@ def print_tables(found: dict[str, Any], written: Any) -> None:
                 for row in found["aggregates"]
             ],
         )
-    click.echo("\n".join(_footnotes(found)))
 
 
 def _print_table(heading: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -30,6 +30,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     trust.
     """
     from suite.jobs import Job
+    from suite.named_data import require_data
     from suite.parts import ConfigError
     from suite.process import prepare_process
     from suite.run_folder import RunFolder
@@ -47,6 +48,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     specs = {seed: folder.spec(seed) for seed in todo}
     for spec in specs.values():
         spec.check()
+    require_data(specs.values())
     origins = {seed: folder.origin(seed) for seed in todo}
     remarks = [f"seed {seed} is finished already" for seed in seeds if seed not in todo]
     from suite_bench.seeds import carry_out

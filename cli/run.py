@@ -85,14 +85,19 @@ def run(
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
     from suite.jobs import Job
+    from suite.named_data import SameData, require_data
     from suite_bench.seeds import carry_out
 
-    command = command_line()
+    command, same = command_line(), SameData(is_local=True)
+    for seed in folder.seeds():
+        if not (fresh and seed in chosen):
+            same.take(folder, spec, seed)
     todo = [
         Job(folder.path, seed, spec, device, command, fresh)
         for seed in chosen
         if fresh or folder.result(seed) is None
     ]
+    require_data(job.spec for job in todo)
     finished = [seed for seed in chosen if seed not in {job.seed for job in todo}]
     remarks = [
         f"{spec.name} into {folder.path}",
@@ -140,8 +145,12 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _tell_plan(
     spec: Benchmark, folder: Any, seeds: tuple[int, ...], fresh: bool, as_json: bool
 ) -> None:
+    from suite.named_data import missing
+
     todo = [seed for seed in seeds if fresh or folder.result(seed) is None]
+    lacks = missing([spec] if todo else [])
     plan = {"folder": str(folder.path), "seeds": todo, "spec": spec.to_json()}
+    plan["missing"] = lacks
     if as_json:
         click.echo(json.dumps(plan, indent=2))
         return
@@ -151,6 +160,8 @@ def _tell_plan(
     click.echo(f"would run {spec.name}, {spec.total_timesteps:,} {spec.steps} a seed")
     click.echo(f"  into     {folder.path}")
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
+    for reason in lacks.values():
+        click.echo(f"  missing  {reason}")
     if begun:
         click.echo(f"  go on    {', '.join(begun)}")
     if skipped:

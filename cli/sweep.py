@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--only",
     default="",
     metavar="AXIS=VALUE,...",
-    help="Part of it, such as algo=cql,env=hopper,k=0|30,seed=0.",
+    help="Part of it, such as 'algo=cql,env=hopper,k=0|30,seed=0', in quotes.",
 )
 @scale_option
 @out_option
@@ -81,6 +81,8 @@ def sweep(
     command continues after an interruption, and several may share a folder. Progress
     goes to stderr, the table to stdout, figures and numbers into the sweep's folder.
     """
+    from suite.jobs import Failed
+    from suite.named_data import require_data
     from suite.sweep_folder import SweepFolder
 
     if fresh and reuse is not None:
@@ -89,19 +91,25 @@ def sweep(
     trials = grid.trials(only)
     grid.check(trials)
     folder = SweepFolder.of(grid, out)
+    broken = {} if fresh else folder.damaged(trials)
     if dry_run:
-        _tell_plan(folder, trials, fresh, as_json)
+        _tell_plan(folder, trials, fresh, as_json, broken)
         return
+    kept = [each for each in grid.trials() if not (fresh and each in trials)]
+    folder.require_same_data(kept, is_local=True)
     folder.store(grid)
     remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, trials, reuse)]
-    todo = [trial for trial in trials if fresh or not folder.is_done(trial)]
-    if len(todo) < len(trials):
-        finished = len(trials) - len(todo)
+    todo = [t for t in trials if t not in broken and (fresh or not folder.is_done(t))]
+    finished = len(trials) - len(broken) - len(todo)
+    if finished:
         remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
+    require_data(trial.cell.spec for trial in todo)
     made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
     costs = [trial.cell.cost for trial in todo]
-    failures = _watched(folder, made, costs, remarks, jobs, threads)
-    publish(folder, as_json, failures)
+    failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
+    failures += _watched(folder, made, costs, remarks, jobs, threads)
+    selected = {trial.cell.label for trial in trials}
+    publish(folder, as_json, failures, selected=selected)
     if failures:
         raise _first(failures, len(trials))
 
@@ -177,21 +185,35 @@ def _first(failures: Sequence[Failed], of: int) -> click.ClickException:
 
 
 def _tell_plan(
-    folder: SweepFolder, trials: Sequence[Trial], fresh: bool, as_json: bool
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    fresh: bool,
+    as_json: bool,
+    broken: Mapping[Trial, Exception],
 ) -> None:
-    states = {trial: "new" if fresh else folder.state(trial) for trial in trials}
+    from suite.named_data import missing
+
+    whole = [trial for trial in trials if trial not in broken]
+    states = {trial: "new" if fresh else folder.state(trial) for trial in whole}
+    states |= dict.fromkeys(broken, "damaged")
+    todo = [trial for trial in whole if states[trial] != "finished"]
+    lacks = missing(trial.cell.spec for trial in todo)
     if as_json:
         rows = [
             {"cell": trial.cell.label, "seed": trial.seed, "state": state}
             for trial, state in states.items()
         ]
-        click.echo(json.dumps({"folder": str(folder.path), "trials": rows}, indent=2))
+        plan = {"folder": str(folder.path), "trials": rows, "missing": lacks}
+        click.echo(json.dumps(plan, indent=2))
         return
-    todo = [trial for trial in trials if states[trial] != "finished"]
     click.echo(f"would run {len(todo)} of {len(trials)} trials, the dearest first")
     click.echo(f"  into     {folder.path}")
     for state in ("new", "begun", "finished"):
         click.echo(f"  {state:8} {list(states.values()).count(state)}")
+    for reason in broken.values():
+        click.echo(f"  damaged  {reason}")
+    for reason in lacks.values():
+        click.echo(f"  missing  {reason}")
     cells = dict.fromkeys(trial.cell.label for trial in todo)
     told = textwrap.wrap(", ".join(cells) or "none", 77)
     click.echo("\n".join([f"  cells    {told[0]}", *(f"{'':11}{x}" for x in told[1:])]))

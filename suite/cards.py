@@ -9,10 +9,9 @@ import gymnasium as gym
 import numpy as np
 
 from suite._version import __version__
-from suite.transitions import Dataset
+from suite.transitions import QUANTILES, Dataset
 
 BINS = 20  # of the histogram of returns
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Lowest and highest return of D4RL's scale (random and expert policies in its v2 tasks,
 # the same for all its versions). On v5 tasks they are a convention and nothing more.
 D4RL = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from suite.cards import bounds, versions
-from suite.transitions import BY_TRANSITION, Dataset
+from suite.transitions import Dataset
 from suite.wrappers.noise import CHUNK, NoiseStream
 from suite.wrappers.stack import layers
 
@@ -107,7 +107,8 @@ def collect(
             f"not one whole episode fits into {steps} steps: the first one is longer "
             "than that; collect more"
         )
-    return _assembled(episodes, _card(env, rows, steps, seed))
+    numbers = range(len(episodes))
+    return Dataset.of_episodes(episodes, numbers, _card(env, rows, steps, seed))
 
 
 class _Episode:
@@ -261,16 +262,6 @@ def _require_vector(env: Any) -> None:
                 f"collect stores flat boxes, got the {kind} space {space}; flatten it "
                 "first, for example with gymnasium.wrappers.FlattenObservation"
             )
-
-
-def _assembled(episodes: Sequence[Arrays], card: Mapping[str, Any]) -> Dataset:
-    arrays = {n: np.concatenate([each[n] for each in episodes]) for n in BY_TRANSITION}
-    return Dataset(
-        **arrays,
-        lengths=np.array([len(each["rewards"]) for each in episodes]),
-        episode_ids=np.arange(len(episodes)),
-        card=card,
-    )
 
 
 def _card(env: Any, rows: _Rows, steps: int, seed: int) -> dict[str, Any]:

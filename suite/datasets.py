@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from suite.collection import collect as collect
-from suite.dataset_files import is_file, read_file, write_npz
+from suite.dataset_files import HDF5, is_file, read_card, read_file, write_npz
 from suite.minari_files import (
+    CARD,
     local_ids,
+    metadata,
     read_minari,
     require_free,
     require_id,
@@ -23,6 +25,7 @@ from suite.transitions import Dataset as Dataset
 from suite.wrappers import LATER
 
 Change = Part | Callable[[Dataset], Dataset]
+HINT = f"a file of arrays ends in .npz, {' or '.join(HDF5)}"
 
 
 def load_dataset(source: str | Path, corruptions: Sequence[Change] = ()) -> Dataset:
@@ -42,27 +45,67 @@ def load_dataset(source: str | Path, corruptions: Sequence[Change] = ()) -> Data
         ValueError: If there is no such dataset, or it cannot be one.
         IntegrityError: If it is damaged; ours are compared with their hashes.
     """
-    if is_file(source):
-        dataset = read_file(Path(source))
-    else:
-        dataset = read_minari(_known(str(source)))
-    recorded_hash = dataset.card.get("sha256")
-    if recorded_hash not in (None, dataset.sha256):
+    require_source(source)
+    dataset = read_file(Path(source)) if is_file(source) else read_minari(str(source))
+    if dataset.card.get("sha256", dataset.sha256) != dataset.sha256:
         raise IntegrityError(
             f"{source} is damaged: its arrays do not have the recorded hash"
         )
     return corrupt(dataset, corruptions)
 
 
-def _known(dataset_id: str) -> str:
+def require_source(source: str | Path) -> None:
+    """Refuse a name of data that are not there, before anything is read.
+
+    Raises:
+        ValueError: With the near names, or how to make it.
+    """
+    if not is_file(source):
+        _known(str(source))
+    elif not Path(source).is_file():
+        raise ValueError(f"there is no file {source}")
+
+
+def dataset_card(source: str | Path) -> dict[str, Any]:
+    """The card of a dataset, the rest of it unread.
+
+    Raises:
+        ValueError: If there is no such dataset.
+        IntegrityError: If its card is damaged.
+    """
+    require_source(source)
+    if is_file(source):
+        return read_card(Path(source))
+    told = metadata(str(source))
+    return told.get(CARD) or {"id": str(source), "minari": told}
+
+
+def _known(dataset_id: str) -> None:
     ids = local_ids()
-    if require_id(dataset_id) in ids:
-        return dataset_id
+    if _required(dataset_id, HINT) in ids:
+        return
     near = difflib.get_close_matches(dataset_id, ids, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`data list` shows all"
-    if dataset_id.startswith("suite/"):
-        hint += f"; ours are made by suite-bench data make {dataset_id}"
+    if _has_recipe(dataset_id):
+        hint = f"make it: suite-bench data make {dataset_id}"
     raise ValueError(f"there is no local dataset {dataset_id!r}; {hint}")
+
+
+def _required(dataset_id: str, hint: str) -> str:
+    """The id, if Minari takes it; perhaps it was meant as a file."""
+    try:
+        return require_id(dataset_id)
+    except ValueError as reason:
+        raise ValueError(f"{reason}; {hint}") from None
+
+
+def _has_recipe(dataset_id: str) -> bool:
+    from suite.recipes import can_be_made, recipe  # which collects, and so needs us
+
+    try:
+        return can_be_made(recipe(dataset_id))
+    except ValueError:
+        return False
 
 
 def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
@@ -77,13 +120,20 @@ def corrupt(dataset: Dataset, corruptions: Sequence[Change]) -> Dataset:
             or functions of a dataset; the first one is done first.
 
     Raises:
-        ValueError: If one of them does not fit.
+        ValueError: If one of them does not fit, or makes no dataset.
     """
     for change in corruptions:
         if isinstance(change, Part):
-            dataset = build(change, {}, env=dataset)
+            changed = build(change, {}, env=dataset)
         else:
-            dataset = change(dataset)
+            changed = change(dataset)
+        if not isinstance(changed, Dataset):
+            name = change.call if isinstance(change, Part) else repr(change)
+            raise ValueError(
+                f"{name} makes {type(changed).__name__} of a dataset, not a dataset; "
+                "name a wrapper, such as suite.wrappers:RewardNoise"
+            )
+        dataset = changed
     return dataset
 
 
@@ -129,11 +179,13 @@ def require_new(target: str | Path) -> None:
         ValueError: If the id is none Minari takes, or something is there already.
     """
     if not is_file(target):
-        require_free(str(target))
+        require_free(_required(str(target), "a file of arrays ends in .npz"))
         return
     path = Path(target)
     if path.suffix != ".npz":
         raise ValueError(f"arrays are written to .npz files, got {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} for {path}; make it first")
     if path.exists():
         raise ValueError(f"there is a file {path} already; delete it or choose another")
 

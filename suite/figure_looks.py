@@ -83,6 +83,11 @@ def column_name(results: Results, column: str) -> str:
     return results.sweep.written(column) + (f" ({name})" if name else "")
 
 
+def say_empty(panel: Axes) -> None:
+    """What a panel without anything says, so that it is not taken for zeros."""
+    panel.text(0.5, 0.5, "not run", ha="center", va="center", transform=panel.transAxes)
+
+
 def plain(panel: Axes, title: str = "") -> None:
     """A light grid, no box, the title at the left."""
     panel.set_title(title, loc="left", fontsize=10)

@@ -26,6 +26,7 @@ from suite.figure_looks import (
     mark,
     name_ticks,
     plain,
+    say_empty,
     thousands,
     written,
 )
@@ -102,9 +103,9 @@ class Curves:
             squeeze=False,
         )
         drawn = 0
-        for i, rival in enumerate(rows):
-            for j, task in enumerate(columns):
-                drawn += self._panel(panels[i, j], results, rival, task)
+        for place, panel in np.ndenumerate(panels):
+            rival, task = rows[place[0]], columns[place[1]]
+            drawn += self._panel(panel, results, rival, task)
         for panel in panels[:, 0]:
             panel.set_ylabel(column_name(results, self.y))
         for panel in panels[-1]:
@@ -114,7 +115,9 @@ class Curves:
         return drawn > 0
 
     def _panel(self, panel: Axes, results: Results, rival: Any, task: Any) -> int:
-        words = [written(results, value) for value in (rival, task) if value]
+        words = [
+            written(results, value) for value in (rival, task) if value is not None
+        ]
         plain(panel, ", ".join(words))
         if self.is_log:
             panel.set_yscale("log")
@@ -125,6 +128,8 @@ class Curves:
             if found is not None and np.isfinite(found.curves(self.y)[1]).any():
                 self._line(panel, results, found, condition, drawn)
                 drawn += 1
+        if not drawn:
+            say_empty(panel)
         return drawn
 
     def _line(
@@ -143,7 +148,7 @@ class Curves:
         style, middle = look(results, condition), values.mean(axis=0)
         line = panel.plot(steps, shown(middle), style.dashes, color=style.color, lw=1.6)
         line[0].set_label(results.sweep.written(condition))
-        width = self._width(found, values)
+        width = self._width(results, found, values)
         if width is not None:
             ends = shown(middle - width), shown(middle + width)
             panel.fill_between(steps, *ends, color=style.color, alpha=0.15, lw=0)
@@ -152,9 +157,12 @@ class Curves:
             last = _told(mean_interval(values[:, -1]), shown)
             estimate(panel, steps[-1] + aside, last["value"], yerr=last, style=style)
 
-    def _width(self, found: CellResults, values: np.ndarray) -> np.ndarray | None:
+    def _width(
+        self, results: Results, found: CellResults, values: np.ndarray
+    ) -> np.ndarray | None:
         if self.spread is not None:
-            spreads = found.curves(self.spread)[1]
+            # Around y, so in the units that y is shown in.
+            spreads = factor(results, self.y) * found.curves(self.spread)[1]
             return spreads.mean(axis=0) if spreads.size else None
         return values.std(axis=0, ddof=1) if len(values) > 1 else None
 
@@ -184,12 +192,15 @@ class Bars:
         drawn = 0
         for panel, task in zip(panels[0], tasks, strict=True):
             plain(panel, written(results, task))
-            for rival in results.rivals:
+            before = drawn
+            for rank, rival in enumerate(results.rivals):
                 for x, condition in enumerate(conditions):
                     found = results.places.get((rival, task, condition))
                     if found is not None and found.seeds:
-                        _bar(panel, results, found, x, results.rivals.index(rival))
+                        _bar(panel, results, found, x, rank)
                         drawn += 1
+            if drawn == before:
+                say_empty(panel)
             name_ticks(panel, [results.sweep.written(name) for name in conditions])
             panel.axhline(0, color=INK, linewidth=0.6)
         panels[0, 0].set_ylabel(column_name(results, results.sweep.metric))
@@ -234,20 +245,7 @@ class Comparison:
         canvas.set_size_inches(7.6, 1.4 + 0.34 * len(conditions))
         panels = canvas.subplots(1, 2, sharey=True, squeeze=False)
         left, right = panels[0]
-        times = factor(results, results.sweep.metric)
-        means: dict[str, dict[str, Any]] = {}
-        for row in results.aggregates:
-            name = written(results, row["rival"])
-            told = {
-                end: None if x is None else times * x for end, x in row["iqm"].items()
-            }
-            means.setdefault(name, {})[row["condition"]] = told
-        wins: dict[str, dict[str, Any]] = {}
-        for row in results.improvements:
-            name = " beats ".join(
-                written(results, row[who]) for who in ("rival", "over")
-            )
-            wins.setdefault(name, {})[row["condition"]] = row["probability"]
+        means, wins = _means(results), _wins(results)
         _points(left, conditions, means, 0)
         _points(right, conditions, wins, len(means))
         name = results.sweep.written
@@ -259,6 +257,28 @@ class Comparison:
         right.set_xlabel("probability of improvement")
         legend(canvas, panels)
         return bool(means)
+
+
+_ByName = dict[str, dict[str, Any]]  # and then by condition
+
+
+def _means(results: Results) -> _ByName:
+    """Interquartile means as they are shown."""
+    times = factor(results, results.sweep.metric)
+    means: _ByName = {}
+    for row in results.aggregates:
+        told = {end: None if x is None else times * x for end, x in row["iqm"].items()}
+        means.setdefault(written(results, row["rival"]), {})[row["condition"]] = told
+    return means
+
+
+def _wins(results: Results) -> _ByName:
+    """Probabilities of improvement by who beats whom."""
+    wins: _ByName = {}
+    for row in results.improvements:
+        name = " beats ".join(written(results, row[who]) for who in ("rival", "over"))
+        wins.setdefault(name, {})[row["condition"]] = row["probability"]
+    return wins
 
 
 def _points(

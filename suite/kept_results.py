@@ -30,9 +30,11 @@ def reuse(
         The trials that were copied; those that were there are left alone.
 
     Raises:
-        IntegrityError: If a result is not what its folder says.
+        IntegrityError: If a result is not what its folder says, or is of other data
+            than its neighbours or what is stored here.
     """
-    copied = []
+    trials, copied = list(trials), []
+    source.require_same_data(trials, is_local=True)
     for trial in trials:
         theirs, ours = source.cell(trial.cell), folder.cell(trial.cell)
         if theirs.result(trial.seed) is None or folder.is_done(trial):

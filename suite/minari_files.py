@@ -24,7 +24,7 @@ from suite.storage import (
     seal_directory,
     verify_directory,
 )
-from suite.transitions import BY_TRANSITION, Dataset
+from suite.transitions import Dataset
 
 CARD = "suite"  # the key of our card among Minari's metadata
 ORIGINAL_ID = "original_id"  # of an episode, among its attributes
@@ -176,12 +176,7 @@ def _assembled(
         raise ValueError(f"{dataset_id} is empty: it has no episode")
     known = all(each is not None for each in ids)
     try:
-        return Dataset(
-            **{n: np.concatenate([e[n] for e in episodes]) for n in BY_TRANSITION},
-            lengths=np.array([len(each["rewards"]) for each in episodes]),
-            episode_ids=np.array(ids if known else range(len(ids))),
-            card=card,
-        )
+        return Dataset.of_episodes(episodes, ids if known else range(len(ids)), card)
     except ValueError as reason:
         raise ValueError(f"{dataset_id} holds no dataset: {reason}") from None
 

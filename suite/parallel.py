@@ -132,6 +132,10 @@ class Processes:
     def _free(self, workers: list[Worker], wanted: int) -> Iterator[Worker]:
         """Up to as many workers as wanted, those that wait for a job first."""
         idle = [worker for worker in workers if worker.job is None]
+        for dead in [worker for worker in idle if not worker.is_alive]:
+            workers.remove(dead)  # no job is lost: another takes its place
+            idle.remove(dead)
+            end([dead])
         yield from idle[:wanted]
         for _ in range(min(wanted - len(idle), self.count - len(workers))):
             workers.append(Worker(self.threads))

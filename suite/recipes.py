@@ -19,6 +19,7 @@ import gymnasium as gym
 from suite.cards import D4RL, robot_of
 from suite.collection import Behaviour, UniformBehaviour, collect
 from suite.datasets import Change, corrupt
+from suite.packaged import behaviour_names
 from suite.parts import resolve
 from suite.trajectories import trajectory_ids
 from suite.transitions import Dataset
@@ -93,6 +94,11 @@ def recipe(dataset_id: str) -> Recipe:
 def recipe_ids() -> list[str]:
     """The ids of full size that there are recipes for."""
     return [f"suite/{robot}-{quality}-v0" for robot in _TASKS for quality in _QUALITIES]
+
+
+def can_be_made(made: Recipe) -> bool:
+    """Whether all the behaviours of a recipe are packaged."""
+    return {name for name, _ in made.policies} <= {*behaviour_names()}
 
 
 def make_dataset(

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from suite.cards import bounds
 from suite.playback import EpisodeSource
-from suite.transitions import BY_TRANSITION, LAYOUT, Dataset
+from suite.transitions import BY_TRANSITION, LAYOUT, Dataset, descended
 from suite.wrappers.stack import layers
-
-Rows = dict[str, list[Any]]
-# What gym.make puts around an environment; it changes nothing that is streamed.
-_TRANSPARENT = (gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
 
 
 def recorded(env: Any) -> Dataset:
@@ -22,59 +17,82 @@ def recorded(env: Any) -> Dataset:
 
     Use it to store what wrappers make of stored data. Through wrappers of this package
     it is bit for bit what wrapping the dataset itself gives at once. Other wrappers,
-    outside of those, are believed what they show and pay, as an agent would.
+    outside of those, are believed what they show and pay, as an agent would. Those that
+    leave observations alone leave the stored obs alone, too. Those that show others can
+    only say what next_obs they make, which is the obs of the next transition.
 
     Args:
         env: A ``ReplayEnv``, wrapped or not.
 
     Raises:
-        ValueError: If there is no replay inside, or nothing is left of its episodes.
+        ValueError: If there is no replay inside, nothing is left of its episodes, or
+            other wrappers change observations of data in which a next_obs is not the
+            obs that follows.
     """
     source = next((e for e in layers(env) if isinstance(e, EpisodeSource)), None)
     if source is None:
         raise ValueError(f"there is no ReplayEnv to record in {env!r}")
-    is_ours = all(
-        isinstance(layer, _TRANSPARENT)
-        for layer in list(layers(env))[: list(layers(env)).index(source)]
-    )
-    episodes: dict[int, dict[str, np.ndarray]] = {}
+    episodes: dict[int, _Episode] = {}
     obs, info = env.reset(seed=0)
     while info["episode_id"] not in episodes:  # until it goes round
-        episodes[info["episode_id"]] = _episode(env, obs, info, is_ours)
+        episodes[info["episode_id"]] = _Episode(env, obs, info)
         obs, info = env.reset()
-    card = source.card
+    arrays = [episode.arrays for episode in episodes.values()]
+    if not all(episode.is_seen_as_stored for episode in episodes.values()):
+        _require_consistent(episodes)
+        arrays = [{**e.arrays, "obs": e.seen} for e in episodes.values()]
+    return Dataset.of_episodes(arrays, list(episodes), _card(env, source))
+
+
+def _card(env: Any, source: EpisodeSource) -> dict[str, Any]:
+    (*_, replay) = layers(env)
     spaces = {
         "observation": bounds(env.observation_space),
         "action": bounds(env.action_space),
     }
-    parts = list(episodes.values())
-    return Dataset(
-        **{name: np.concatenate([p[name] for p in parts]) for name in BY_TRANSITION},
-        lengths=np.array([len(part["rewards"]) for part in parts]),
-        episode_ids=np.array(list(episodes)),
-        card={**card, "spaces": spaces, "recorded": True},
-    )
+    card = {**descended(source.card, replay.dataset), "spaces": spaces}
+    return {**card, "recorded": True}
 
 
-def _episode(
-    env: Any, obs: np.ndarray, info: dict[str, Any], is_ours: bool
-) -> dict[str, np.ndarray]:
-    """The arrays of one episode, from its reset on."""
-    shapes = {"obs": obs.shape, "next_obs": obs.shape}
-    shapes["actions"] = env.action_space.shape
-    most, t, ended = info["episode_length"], 0, False
-    arrays = {
-        name: np.empty((most, *shapes.get(name, ())), LAYOUT[name][0])
-        for name in BY_TRANSITION
-    }
-    no_action = np.zeros(env.action_space.shape, np.float32)  # it is ignored
-    while not ended:
-        next_obs, reward, terminated, truncated, info = env.step(no_action)
-        transition, ended = info["transition"], terminated or truncated
-        arrays["obs"][t] = transition["obs"] if is_ours else obs
-        arrays["actions"][t] = transition["action"]
-        arrays["rewards"][t] = reward
-        arrays["next_obs"][t] = obs = next_obs
-        arrays["terminated"][t], arrays["truncated"][t] = terminated, truncated
-        t += 1
-    return {name: array[:t] for name, array in arrays.items()}
+def _require_consistent(episodes: dict[int, _Episode]) -> None:
+    for episode_id, episode in episodes.items():
+        if not episode.is_consistent:
+            raise ValueError(
+                "wrappers around the replay show other observations, but in episode "
+                f"{episode_id} an obs is not the next_obs before it, and nobody knows "
+                "what they would make of it; leave them out, or corrupt the data after "
+                "they are recorded"
+            )
+
+
+class _Episode:
+    """One episode as it is streamed, from its reset on.
+
+    Attributes:
+        arrays: By name; ``obs`` are the stored ones.
+        seen: (T, O) what the environment showed instead of them.
+        is_seen_as_stored: Whether all observations it showed are the stored ones.
+        is_consistent: Whether each stored next_obs is the obs that follows.
+    """
+
+    def __init__(self, env: Any, obs: np.ndarray, info: dict[str, Any]):
+        no_action = np.zeros(env.action_space.shape, np.float32)  # it is ignored
+        shown, stored, ended = [obs], [], False
+        rows: dict[str, list[Any]] = {name: [] for name in BY_TRANSITION}
+        while not ended:
+            next_obs, reward, terminated, truncated, info = env.step(no_action)
+            stored.append(info["transition"])
+            shown.append(next_obs)
+            rows["rewards"].append(reward)
+            rows["terminated"].append(terminated)
+            rows["truncated"].append(truncated)
+            ended = terminated or truncated
+        rows["obs"] = [each["obs"] for each in stored]
+        rows["actions"] = [each["action"] for each in stored]
+        rows["next_obs"] = shown[1:]
+        self.arrays = {n: np.array(rows[n], LAYOUT[n][0]) for n in BY_TRANSITION}
+        self.seen = np.array(shown[:-1], LAYOUT["obs"][0])
+        own, led_to = self.arrays["obs"], np.array([s["next_obs"] for s in stored])
+        self.is_seen_as_stored = np.array_equal(led_to, self.arrays["next_obs"])
+        self.is_seen_as_stored &= np.array_equal(own[0], self.seen[0])
+        self.is_consistent = np.array_equal(led_to[:-1], own[1:])

@@ -52,7 +52,12 @@ class RunFolder:
         path = self.seed(seed) / "result.json"
         if not path.exists():
             return None
-        result = read_json(path)
+        try:
+            result = read_json(path)
+        except IntegrityError as reason:
+            raise IntegrityError(
+                f"{reason}; remove {path.parent} to run the seed again"
+            ) from None
         if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
             raise IntegrityError(
                 f"{path} is not a result of schema {RESULT_SCHEMA}, which this version "

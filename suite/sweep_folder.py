@@ -10,18 +10,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from suite.cell import Cell
 from suite.jobs import Job
+from suite.named_data import SameData
 from suite.parts import ConfigError
 from suite.run_folder import RunFolder
-from suite.storage import (
-    read_json,
-    read_table,
-    write_json,
-)
+from suite.storage import IntegrityError, read_json, read_table, write_json
 from suite.sweep import Sweep, Trial
 from suite.sweep_results import CellResults, Results, SeedResult
 
@@ -62,7 +60,9 @@ class SweepFolder:
         is_begun = self.cell(trial.cell).saved(trial.seed) is not None
         return "begun" if is_begun else "new"
 
-    def job(self, trial: Trial, device: str, command: str, fresh: bool = False) -> Job:
+    def job(
+        self, trial: Trial, device: str, command: str = "", fresh: bool = False
+    ) -> Job:
         """A trial to be carried out here, see ``Job``."""
         path, spec = self.cell(trial.cell).path, trial.cell.spec
         return Job(path, trial.seed, spec, device, command, fresh)
@@ -94,24 +94,51 @@ class SweepFolder:
 
         Raises:
             ConfigError: If there is no sweep here.
-            IntegrityError: If a file is damaged.
+            IntegrityError: If the sweep's description is damaged, or two results that
+                say that they are of the same data are not. Results that are damaged are
+                left out and told by ``Results.damaged``.
         """
         sweep = self.sweep()
-        return Results(sweep, [self._cell_results(cell) for cell in sweep.cells])
+        damaged = self.damaged(sweep.trials())
+        self.require_same_data(sweep.trials(), is_local=False)
+        lost = {(trial.cell.label, trial.seed) for trial in damaged}
+        cells = [self._cell_results(cell, lost) for cell in sweep.cells]
+        return Results(sweep, cells, damaged)
 
-    def _cell_results(self, cell: Cell) -> CellResults:
-        folder = self.cell(cell)
-        found = {seed: folder.result(seed) for seed in cell.spec.seeds}
-        return CellResults(
-            cell,
-            {
-                seed: SeedResult(result, _tables(folder.seed(seed)))
-                for seed, result in found.items()
-                if result is not None
-            },
-        )
+    def damaged(self, trials: Iterable[Trial]) -> dict[Trial, IntegrityError]:
+        """Trials whose results cannot be read, each with the reason."""
+        found = {}
+        for trial in trials:
+            try:
+                self._seed_result(self.cell(trial.cell), trial.seed)
+            except IntegrityError as reason:
+                found[trial] = reason
+        return found
 
+    def require_same_data(self, trials: Iterable[Trial], *, is_local: bool) -> None:
+        """Refuse results that were computed on other data than the others.
 
-def _tables(home: Path) -> tuple[Sequence[dict[str, float]], ...]:
-    paths = [home / name for name in TABLES]
-    return tuple(read_table(path) if path.exists() else [] for path in paths)
+        Args:
+            trials: Whose results to look at; those that have none do not matter.
+            is_local: Whether the data that are stored here now count, too.
+
+        Raises:
+            IntegrityError: Naming the folder.
+        """
+        same = SameData(is_local=is_local)
+        for trial in trials:
+            same.take(self.cell(trial.cell), trial.cell.spec, trial.seed)
+
+    def _cell_results(self, cell: Cell, lost: Collection[Any]) -> CellResults:
+        seeds = [seed for seed in cell.spec.seeds if (cell.label, seed) not in lost]
+        found = {seed: self._seed_result(self.cell(cell), seed) for seed in seeds}
+        return CellResults(cell, {s: each for s, each in found.items() if each})
+
+    @staticmethod
+    def _seed_result(folder: RunFolder, seed: int) -> SeedResult | None:
+        result = folder.result(seed)
+        if result is None:
+            return None
+        paths = [folder.seed(seed) / name for name in TABLES]
+        tables = (read_table(path) if path.exists() else [] for path in paths)
+        return SeedResult(result, tuple(tables))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from suite.evaluation import (
 
 if TYPE_CHECKING:
     from suite.cell import Cell, Value
-    from suite.sweep import Sweep
+    from suite.sweep import Sweep, Trial
 
 Place = tuple["Value | None", "Value | None", str]  # rival, task, condition
 
@@ -77,10 +77,18 @@ class CellResults:
 
 @dataclass(frozen=True)
 class Results:
-    """All cells of a sweep with what is finished of them."""
+    """All cells of a sweep with what is finished of them.
+
+    Attributes:
+        sweep: Which.
+        cells: In its order.
+        damaged: Trials that have a result which cannot be read, each with the reason;
+            among the cells they count as missing.
+    """
 
     sweep: Sweep
     cells: Sequence[CellResults]
+    damaged: Mapping[Trial, Exception] = field(default_factory=dict)
 
     def place(self, cell: Cell) -> Place:
         """Where a cell stands in tables and figures."""

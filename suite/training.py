@@ -347,11 +347,13 @@ class Training:
 
 
 def _identity(data: Dataset) -> dict[str, Any]:
-    """Which data it was, for the result."""
+    """Which data it was, for the result; ``source`` is what it was made of."""
+    parent = data.card.get("parent")
     return {
         "sha256": data.sha256,
         "transitions": len(data),
         "episodes": data.num_episodes,
+        **({"source": parent["sha256"]} if parent else {}),
     }
 
 

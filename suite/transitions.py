@@ -28,6 +28,9 @@ LAYOUT = {
 }
 BY_TRANSITION = ("obs", "actions", "rewards", "next_obs", "terminated", "truncated")
 BY_EPISODE = ("lengths", "episode_ids")
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)  # that cards tell of
+# What a card says of these very numbers.
+_OF_ITS_ROWS = ("id", "sha256", "returns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,26 @@ class Dataset:
         return self._boxes[kind]
 
     # ---------------------------------------------------------------- derived ones
+    @staticmethod
+    def of_episodes(
+        episodes: Sequence[Mapping[str, Any]],
+        episode_ids: Sequence[int],
+        card: Mapping[str, Any],
+    ) -> Dataset:
+        """Episodes put together.
+
+        Args:
+            episodes: Each with the arrays of its transitions by name.
+            episode_ids: (E,) their ids.
+            card: Of all.
+        """
+        return Dataset(
+            **{n: np.concatenate([e[n] for e in episodes]) for n in BY_TRANSITION},
+            lengths=np.array([len(each["rewards"]) for each in episodes]),
+            episode_ids=np.array(episode_ids),
+            card=card,
+        )
+
     @staticmethod
     def concatenated(parts: Sequence[Dataset], card: Mapping[str, Any]) -> Dataset:
         """Several datasets as one, their episodes numbered anew."""
@@ -252,6 +275,18 @@ class Dataset:
             f"{row - self.offsets[episode]} of episode {self.episode_ids[episode]}); "
             "repair or leave out that episode"
         )
+
+
+def descended(card: Mapping[str, Any], parent: Dataset) -> dict[str, Any]:
+    """A card for what was made of a dataset: nothing on it is about the parent's rows.
+
+    Args:
+        card: Of the parent, and of what was done to it.
+        parent: What it was made of; named on the card if no one before it is.
+    """
+    kept = {name: card[name] for name in card if name not in _OF_ITS_ROWS}
+    told = {"id": parent.card.get("id"), "sha256": parent.sha256}
+    return {**kept, "parent": card.get("parent") or told}
 
 
 def _typed(name: str, values: Any) -> np.ndarray:

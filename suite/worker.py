@@ -51,6 +51,11 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is still a process to hand a job to."""
+        return self.process.is_alive()
+
     def begin(self, job: Job) -> None:
         """Hand over a job."""
         self.job = job

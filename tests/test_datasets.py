@@ -19,6 +19,7 @@ from suite.datasets import (
     Dataset,
     build_dataset,
     corrupt,
+    dataset_card,
     load_dataset,
     save_dataset,
     verify,
@@ -227,6 +228,22 @@ def test_corruptions_of_a_specification_are_wrappers():
     assert told == ["RewardNoise", "DropBestEpisodes"]
 
 
+def test_a_change_that_makes_no_dataset_is_refused():
+    for change in (Part("collections:OrderedDict"), lambda data: data.obs):
+        with pytest.raises(ValueError, match="of a dataset, not a dataset; name a wra"):
+            corrupt(dataset(), [change])
+
+
+def test_a_card_is_read_without_the_rest(monkeypatch):
+    for target in ("suite/toy-v0", "toy.npz"):
+        save_dataset(dataset(), target)
+        stored = load_dataset(target).card
+        with monkeypatch.context() as patched:
+            patched.setattr("suite.datasets.read_file", None)
+            patched.setattr("suite.datasets.read_minari", None)
+            assert dataset_card(target) == stored
+
+
 def test_the_card_of_a_stored_corruption_names_its_parent():
     save_dataset(dataset(), "suite/toy-v0")
     worse = load_dataset("suite/toy-v0", CHANGES)
@@ -295,6 +312,19 @@ def test_a_flipped_bit_of_an_npz_is_found_or_changes_nothing():
     assert found > 150
 
 
+def test_a_zip_that_lost_its_last_entries_is_refused():
+    # One bit makes them a comment of the entry before: card and hash would be gone.
+    save_dataset(odd(), "toy.npz")
+    content = bytearray(Path("toy.npz").read_bytes())
+    entry = content.rfind(b"timeouts.npy") - 46  # of the list at the end
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    following = len(content) - 22 - (entry + 46 + len("timeouts.npy"))
+    content[entry + 32 : entry + 34] = following.to_bytes(2, "little")
+    Path("toy.npz").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"it counts 9 arrays and lists 6"):
+        load_dataset("toy.npz")
+
+
 def test_nothing_is_left_of_a_write_that_fails(store: Path, monkeypatch):
     monkeypatch.setattr("suite.minari_files._notes", lambda dataset: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -333,15 +363,22 @@ BAD_FILES = [
         with_nan("rewards"),
         r"rewards must be finite, got nan at transition 7 \(step 3 of",
     ),
-    (with_nan("observations"), r"obs must be finite, got nan at transition 7"),
+    (with_nan("observations"), r"observations must be finite, got nan at transition 7"),
     (with_nan("actions"), r"actions must be finite, got nan"),
     (changed(rewards=np.full(M, np.inf)), "rewards must be finite, got inf"),
     (changed(rewards=np.full(M, 1e300)), "rewards must be finite, got inf"),
     (changed(rewards=np.zeros(M - 1)), f"as many rows .* rewards {M - 1}"),
     (changed(rewards=np.zeros((M, 2))), r"one number a step, got shape \(297, 2\)"),
-    (changed(observations=np.zeros(M)), "obs must be an array of 2 axes of numbers"),
-    (changed(observations=np.zeros((M, 3))), r"one shape, got \(297, 3\) and \(297, 2"),
-    (changed(observations=np.full((M, 2), "a")), "obs must be .* of <U1"),
+    (
+        changed(observations=np.zeros(M)),
+        r"observations must have two axes, .*\(297, 1\)",
+    ),
+    (changed(actions=np.zeros(M)), r"actions must have two axes, .*\(297, 1\)"),
+    (
+        changed(observations=np.zeros((M, 3))),
+        r"next_observations must have one shape, got \(297, 3\) and \(297, 2",
+    ),
+    (changed(observations=np.full((M, 2), "a")), "observations must be .* of <U1"),
     (changed(actions=np.zeros((M, 0))), r"need an entry, got shapes .* and \(297, 0\)"),
     (changed(terminals=np.full(M, 2)), "terminals must be true or false, got other"),
     (without("timeouts"), "it has no timeouts; it needs observations, actions"),
@@ -349,11 +386,14 @@ BAD_FILES = [
     ({key: value[:0] for key, value in changed().items()}, "the dataset is empty"),
     ({"x": np.zeros(3)}, "no observations and no actions and no rewards"),
     (
-        changed(lengths=np.array([M]), episode_ids=np.array([4])),
+        changed(lengths=np.array([M]), episode_ids=np.array([4]), card="{}"),
         "episode 4 ends before its last transition",
     ),
-    (changed(lengths=np.array([1, 2])), "do not belong together"),
-    (changed(episode_ids=np.zeros(8)), "episode ids must be different numbers"),
+    (changed(lengths=np.array([1, 2]), card="{}"), "2 lengths that .* 2 episode ids"),
+    (
+        changed(episode_ids=np.zeros(8), card="{}"),
+        "episode ids must be different numbers",
+    ),
 ]
 
 
@@ -383,6 +423,38 @@ def test_a_file_that_is_none_is_one_clear_sentence(path: str, content: bytes | s
     assert "\n" not in str(caught.value)
 
 
+def test_an_array_that_is_called_an_archive_is_refused():
+    np.save("array.npy", np.zeros(3))
+    Path("array.npy").rename("array.npz")
+    with pytest.raises(IntegrityError, match=r"array.npz is damaged, or no npz file"):
+        load_dataset("array.npz")
+
+
+@pytest.mark.parametrize(
+    "name", ["card", "lengths", "episode_ids", "next_observations"]
+)
+def test_an_array_of_ours_that_lost_its_name_is_missed(name: str):
+    # Both notes of a name in a zip changed alike: no checksum knows of it.
+    save_dataset(odd(), "toy.npz")
+    content = Path("toy.npz").read_bytes()
+    assert content.count(f"{name}.npy".encode()) == 2 + content.count(
+        f"next_{name}.npy".encode()
+    )
+    renamed = content.replace(f"{name}.npy".encode(), f"x{name[1:]}.npy".encode())
+    Path("toy.npz").write_bytes(renamed)
+    if name == "lengths":  # they follow from where episodes end
+        return assert_same(load_dataset("toy.npz"), odd())
+    with pytest.raises(IntegrityError, match=r"toy.npz is damaged: it"):
+        load_dataset("toy.npz")
+
+
+def test_a_file_in_which_no_episode_ends_says_so_on_its_card():
+    ends = {"terminals": np.zeros(M), "timeouts": np.zeros(M)}
+    data = load_dataset(write("endless.npz", changed(**ends)))
+    assert data.num_episodes == 1 and "one long episode" in data.card["no_ends"]
+    assert "no_ends" not in load_dataset(write("ends.npz", changed())).card
+
+
 def test_an_npz_that_needs_unpickling_is_refused():
     np.savez("bad.npz", observations=np.array([{}], dtype=object))
     with pytest.raises(IntegrityError, match="allow_pickle=False"):
@@ -399,7 +471,7 @@ BAD_IDS = [
     ("suite//hopper-v0", "is no Minari id"),
     ("suite/höpper-v0", "is no Minari id"),
     ("", "is no Minari id"),
-    ("data.csv", "is no Minari id"),
+    ("data.csv", r"is no Minari id.*; a file of arrays ends in \.npz"),
 ]
 
 
@@ -418,6 +490,13 @@ def test_what_is_not_there_is_told_with_what_is_near():
         ValueError, match=r"no local dataset 'suite/hoper-medium-v0'; did"
     ):
         load_dataset("suite/hoper-medium-v0")
+    with pytest.raises(ValueError, match=r"did you mean|`data list`") as caught:
+        load_dataset("suite/hopper-expert-v0")
+    assert "data make" not in str(caught.value)  # nothing would make it
+    with pytest.raises(ValueError, match="data make suite/hopper-medium-20k-v0"):
+        load_dataset("suite/hopper-medium-20k-v0")
+    with pytest.raises(ValueError, match=r"there is no folder no/where for no/where/x"):
+        save_dataset(dataset(), "no/where/x.npz")
     with pytest.raises(ValueError, match=r"there is no file nowhere\.npz"):
         load_dataset("nowhere.npz")
     with pytest.raises(ValueError, match=r"written to \.npz files, got some\.hdf5"):

@@ -121,6 +121,30 @@ def test_a_band_may_be_another_column():
     assert (bounds.min(), bounds.max()) == (-1, 5)
 
 
+def test_a_band_of_another_column_has_the_units_of_its_line(monkeypatch):
+    results = of(cell_results({"k": 1}, [[0.1, 0.2, 0.3]]))
+    monkeypatch.setattr("suite.figures.factor", lambda results, column: 100.0)
+    (band,) = painted(Curves("c", "y", spread="width"), results).axes[0].collections
+    bounds = band.get_paths()[0].vertices[:, 1]
+    assert (bounds.min(), bounds.max()) == pytest.approx((10 - 200, 30 + 200))
+
+
+@pytest.mark.parametrize("figure", [Curves("c", "y"), Bars("b")])
+def test_a_panel_without_results_says_so(figure):
+    done = cell_results({"env": "s", "k": 1}, [[1, 2, 3]])
+    results = of(done, cell_results({"env": "t", "k": 1}, []), tasks="env")
+    texts = [
+        [t.get_text() for t in each.texts] for each in painted(figure, results).axes
+    ]
+    assert texts == [[], ["not run"]]
+
+
+def test_a_panel_of_the_value_0_says_so():
+    cells = [cell_results({"b": b, "k": 1}, [[1, 2, 3]]) for b in (0, 1)]
+    canvas = painted(Curves("c", "y"), of(*cells, tasks="b"))
+    assert [panel.get_title(loc="left") for panel in canvas.axes] == ["0", "1"]
+
+
 def test_bars_are_means_with_their_seeds():
     canvas = painted(Bars("b"))
     first, second = canvas.axes

@@ -99,6 +99,7 @@ def test_a_result_says_which_data_it_was(home: Path):
         "sha256": data.sha256,
         "transitions": len(data),
         "episodes": data.num_episodes,
+        "source": walks(300).sha256,
     }
     assert (found["timesteps"], found["updates"], found["sim_steps"]) == (15, 4, 0)
     assert found["metric"] == "normalized_return" and "peak" in found

@@ -60,6 +60,26 @@ def test_jobs_of_many_folders_share_the_processes(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_a_process_that_dies_between_two_jobs_costs_none(tmp_path: Path, monkeypatch):
+    started: list[worker.Worker] = []
+
+    class Watched(worker.Worker):
+        def __init__(self, threads: int):
+            super().__init__(threads)
+            started.append(self)
+
+    monkeypatch.setattr(parallel, "Worker", Watched)
+    told, killed = [], 0
+    for event in Processes(1, 1).run(jobs_in(tmp_path, TOY, 0, 1)):
+        told.append(event)
+        if isinstance(event, Finished) and not killed:
+            killed = started[0].process.pid
+            started[0].process.kill()
+            started[0].process.join()
+    assert killed and len(started) == 2
+    assert seeds_of(told, Finished) == [0, 1] and not seeds_of(told, Failed)
+
+
 def test_processes_end_when_nobody_listens_any_more(tmp_path: Path):
     folder = RunFolder(tmp_path)
     events = Processes(2, 1).run(jobs_in(tmp_path, ENDLESS, 0, 1))

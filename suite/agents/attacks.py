@@ -13,6 +13,7 @@ from suite.transitions import Dataset
 
 SHARD = 256  # rows that are attacked together, always: a network's bits depend on it
 Critic = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Actor = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,23 @@ class GradientAttack:
     """
 
     critic: Critic
-    policy: Callable[[torch.Tensor], torch.Tensor] | None = None
+    policy: Actor | None = None
     steps: int = 100
     learning_rate: float = 0.01
     name: str = ""
+
+    @staticmethod
+    def of(learner: Any, **kwargs: Any) -> GradientAttack:
+        """The attack that a trained offline agent's critics and policy direct.
+
+        Args:
+            learner: One of ``suite.agents.offline`` that has critics, such as CQL.
+            **kwargs: As the class: ``steps``, ``learning_rate``, ``name``.
+
+        Raises:
+            ValueError: If it has no critics.
+        """
+        return GradientAttack(learner.critic, learner.actor, **kwargs)
 
     def to_json(self) -> dict[str, Any]:
         """What the card says of it."""

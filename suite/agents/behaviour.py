@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from suite.packaged import PACKAGED as PACKAGED
+from suite.packaged import behaviour_names as behaviour_names
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
 
-PACKAGED = Path(__file__).parent / "behaviours"
 SHARD = 64  # rows that pass the network together, always
 LOG_STD = (-20.0, 2.0)  # as in Stable-Baselines3, after Haarnoja et al. 2018
 
@@ -119,11 +120,6 @@ def _weights(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 # --------------------------------------------------------------------------- on disk
-def behaviour_names() -> list[str]:
-    """Names of the packaged behaviours."""
-    return sorted(path.parent.name for path in PACKAGED.glob("*/card.json"))
-
-
 def save_behaviour(
     policy: SquashedGaussian, folder: Path, card: dict[str, Any]
 ) -> None:

@@ -6,7 +6,7 @@ to the rounding of float32. d3rlpy's own methods compute all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ _multiplied = torch._foreach_mul  # pyright: ignore[reportPrivateImportUsage]
 _multiply_ = torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
 _add_ = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
 
+_NOTHING = (None, None, None)  # asked for yet
+
 
 @dataclass
 class FusedAdam(AdamFactory):
@@ -26,7 +28,15 @@ class FusedAdam(AdamFactory):
     def create_optimizer(self, named_modules: Any, lr: float) -> torch.optim.Adam:
         """See d3rlpy's."""
         (group,) = super().create_optimizer(named_modules, lr).param_groups
-        return torch.optim.Adam(group["params"], lr, self.betas, self.eps, fused=True)
+        return torch.optim.Adam(
+            group["params"],
+            lr,
+            self.betas,
+            self.eps,
+            self.weight_decay,
+            amsgrad=self.amsgrad,
+            fused=True,
+        )
 
 
 class SoftUpdate:
@@ -54,7 +64,7 @@ class OncePerBatch:
     """Target critics that compute their values of a batch once, and without a graph.
 
     Use it for IQL, whose value loss and whose actor's weights ask for the same values;
-    the targets move only after both.
+    the targets move only after both, by what ``moving`` returns, which forgets them.
 
     Args:
         critics: d3rlpy's forwarder of the target critics.
@@ -62,7 +72,7 @@ class OncePerBatch:
 
     def __init__(self, critics: Any):
         self._critics = critics
-        self._asked: tuple[Any, ...] = (None, None, None)
+        self._asked: tuple[Any, ...] = _NOTHING
         self._values = torch.empty(0)
 
     def compute_expected_q(
@@ -75,6 +85,15 @@ class OncePerBatch:
                 self._values = self._critics.compute_expected_q(*asked)
             self._asked = asked
         return self._values
+
+    def moving(self, move: Callable[[], None]) -> Callable[[], None]:
+        """What moves the target critics, after which old values do not count."""
+
+        def moved() -> None:
+            move()
+            self._asked, self._values = _NOTHING, torch.empty(0)
+
+        return moved
 
 
 def relu_in_place(networks: Iterable[torch.nn.Module]) -> None:

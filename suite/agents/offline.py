@@ -179,7 +179,9 @@ class IQL(OfflineLearner):
 
     def _hasten(self, impl: Any) -> None:
         _soft_critics(impl, self._own["tau"])
-        impl._targ_q_func_forwarder = OncePerBatch(impl._targ_q_func_forwarder)
+        once = OncePerBatch(impl._targ_q_func_forwarder)
+        impl._targ_q_func_forwarder = once
+        impl.update_critic_target = once.moving(impl.update_critic_target)
 
     def _named(self, losses: dict[str, float]) -> dict[str, float]:
         squared = {"td_loss": "q_loss", "value_loss": "v_loss"}

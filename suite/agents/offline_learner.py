@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from d3rlpy.models import VectorEncoderFactory
 
 from suite.agents.algorithm import Algorithm
@@ -201,6 +202,32 @@ class OfflineLearner(ABC):
 
     def _act(self, obs: np.ndarray) -> np.ndarray:
         return self.policy.predict(obs)[0]
+
+    # ------------------------------------------------- as functions, with gradients
+    @property
+    def critic(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """From obs (N, O) and actions (N, A) to every critic's values (C, N).
+
+        All three are in units of the environment, whatever the networks see; it is
+        always that of the newest weights.
+
+        Raises:
+            ValueError: If the algorithm has no critics.
+        """
+        if not hasattr(self.algorithm.impl.modules, "q_funcs"):
+            raise ValueError(f"{type(self).__name__} has no critics; train CQL or IQL")
+
+        def values(obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+            pair = self._obs.of_tensor(obs), self._actions.of_tensor(actions)
+            found = [q(*pair).q_value[:, 0] for q in self.algorithm.impl.q_function]
+            return torch.stack(found) / self.reward_factor
+
+        return values
+
+    @property
+    def actor(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """From obs (N, O) to the policy's actions (N, A), as the environment's."""
+        return lambda obs: self._actions.of_tensor(self.policy(obs), backwards=True)
 
     # ------------------------------------------------------------------- checkpoints
     def series(self) -> dict[str, np.ndarray]:

@@ -29,8 +29,9 @@ class Probe:
                                   that the data got from there; only pairs whose G is
                                   known, since their episode ended or went on so long
                                   that gamma^h <= 0.01; NaN if there are none
-        q/out_of_bounds           share of pairs with |Q| > max|r| / (1 - gamma), which
-                                  no policy can reach
+        q/out_of_bounds           share of pairs with |Q| > max|r| / (1 - gamma), the
+                                  largest return if no reward is larger than the data's;
+                                  a rough mark of divergence, since others may be
         q/not_finite              share of pairs whose Q is NaN or infinite
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from suite.transitions import Dataset
 
@@ -32,6 +33,16 @@ class Affine:
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """(N, C) mapped back, float32."""
         return (values * self.spread + self.shift).astype(np.float32)
+
+    def of_tensor(
+        self, values: torch.Tensor, *, backwards: bool = False
+    ) -> torch.Tensor:
+        """(N, C) mapped, or mapped back, with gradients."""
+        shift, spread = (
+            torch.as_tensor(each, dtype=values.dtype, device=values.device)
+            for each in (self.shift, self.spread)
+        )
+        return values * spread + shift if backwards else (values - shift) / spread
 
     def to_tree(self) -> dict[str, Any]:
         """It as a dict of arrays, for a checkpoint."""

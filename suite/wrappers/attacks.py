@@ -133,6 +133,15 @@ class AdverseRows(AttackedRows):
 
     attack: Attack = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (callable(self.attack) and hasattr(self.attack, "to_json")):
+            raise ValueError(
+                "attack must be a function with to_json, such as "
+                "suite.agents.attacks:GradientAttack of a critic (in Python, or your "
+                f"own 'module:Class'), got {self.attack!r}"
+            )
+
     def plan(self, data: Dataset, noise: EpisodeNoise) -> Plan:
         """The attacked rows of all episodes, by the episode's id."""
         rows, old = self.rows(data, noise), getattr(data, self.array)

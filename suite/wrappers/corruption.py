@@ -169,9 +169,11 @@ def _told(found: Any) -> str:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        if not isinstance(value, (str, bytes)):
+            return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}") from None
+        pass
+    raise ValueError(f"{name} must be a number, got {value!r}")
 
 
 def require_not_negative(name: str, value: float) -> float:

@@ -17,14 +17,12 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 
-from suite.transitions import BY_TRANSITION, Dataset
+from suite.transitions import BY_TRANSITION, QUANTILES, Dataset, descended
 from suite.wrappers.corruption import Corruption, require_frozen
 from suite.wrappers.noise import UNIFORM, NoiseStream
 from suite.wrappers.stored import corrupted_by
 
 Plan = Mapping[str, Any]
-_OF_ONE = ("id", "sha256", "returns")  # what a card says of these very numbers
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class EpisodeNoise:
@@ -190,12 +188,7 @@ class Change:
         """A whole dataset after the change; its card tells what was done."""
         changed = self.of(data)
         done = [*data.card.get("corruptions", ()), self._entry(data, changed)]
-        card = {**data.card, "corruptions": done}
-        if "parent" not in card:
-            card["parent"] = {"id": data.card.get("id"), "sha256": data.sha256}
-        return changed.with_card(
-            {n: card[n] for n in card if n not in ("id", "sha256")}
-        )
+        return changed.with_card({**descended(data.card, data), "corruptions": done})
 
     @property
     def kind(self) -> str:

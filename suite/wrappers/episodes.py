@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class DroppedEpisodes(StoredCorruption):
     """Some percent of the episodes left out, in an order that a subclass says."""
 
     percent: float
+    wrapper: ClassVar[str]  # its public name
 
     def __post_init__(self) -> None:
         share = require_share("percent", self.percent, 100)
@@ -30,7 +32,8 @@ class DroppedEpisodes(StoredCorruption):
 
     def count(self, data: Dataset, order: np.ndarray) -> int:
         """How many go: the whole part of ``percent`` of them."""
-        return int(self.percent * data.num_episodes // 100)
+        # Of the decimal that was written: 32.3 % of 1000 are 323, in floats 322.99...
+        return int(Fraction(repr(self.percent)) * data.num_episodes // 100)
 
     def told(self, data: Dataset) -> dict[str, Any]:
         """What the card says beside which they were."""
@@ -46,13 +49,14 @@ class DroppedEpisodes(StoredCorruption):
         gone = order[: self.count(data, order)]
         if len(gone) == data.num_episodes:
             raise ValueError(
-                f"{type(self).__name__}({self.percent:g} percent) would remove all "
+                f"{self.wrapper} of {self.percent:g} percent would remove all "
                 f"{data.num_episodes} episodes; leave at least one"
             )
         if self.percent > 0 and len(gone) == 0:
             raise ValueError(
-                f"{self.percent:g} percent of {data.num_episodes} episodes are less "
-                "than one: nothing would be left out; take more episodes or percent"
+                f"{self.wrapper}: {self.percent:g} percent of {data.num_episodes} "
+                "episodes are less than one: nothing would be left out; take more "
+                "episodes or percent"
             )
         removed = frozenset(data.episode_ids[gone].tolist())
         return {"removed": removed, "told": self.told(data)}
@@ -76,6 +80,8 @@ class DroppedByReturn(DroppedEpisodes):
 class DroppedBest(DroppedByReturn):
     """By (-return, id); see ``DropBestEpisodes``."""
 
+    wrapper = "DropBestEpisodes"
+
     def order(self, data: Dataset, noise: EpisodeNoise) -> np.ndarray:
         """The highest returns first."""
         return np.lexsort((data.episode_ids, -data.returns))
@@ -83,6 +89,8 @@ class DroppedBest(DroppedByReturn):
 
 class DroppedWorst(DroppedByReturn):
     """By (return, id); see ``DropWorstEpisodes``."""
+
+    wrapper = "DropWorstEpisodes"
 
     def order(self, data: Dataset, noise: EpisodeNoise) -> np.ndarray:
         """The lowest returns first."""
@@ -92,6 +100,8 @@ class DroppedWorst(DroppedByReturn):
 class DroppedRandom(DroppedEpisodes):
     """By a draw of each episode; see ``DropRandomEpisodes``."""
 
+    wrapper = "DropRandomEpisodes"
+
     def order(self, data: Dataset, noise: EpisodeNoise) -> np.ndarray:
         """By a draw that goes by the episode's id, whoever else is there."""
         return np.lexsort((data.episode_ids, noise.by_episode("order", data)))
@@ -99,6 +109,8 @@ class DroppedRandom(DroppedEpisodes):
 
 class DroppedMatched(DroppedRandom, DroppedByReturn):
     """As many transitions as the best hold; see ``DropSizeMatchedEpisodes``."""
+
+    wrapper = "DropSizeMatchedEpisodes"
 
     def _target(self, data: Dataset) -> int:
         best = np.lexsort((data.episode_ids, -data.returns))

@@ -10,6 +10,7 @@ import torch
 from d3rlpy import algos
 from d3rlpy.dataset import TransitionMiniBatch
 from d3rlpy.models import VectorEncoderFactory
+from d3rlpy.optimizers import AdamFactory
 from d3rlpy.preprocessing import (
     MinMaxActionScaler,
     ReturnBasedRewardScaler,
@@ -19,6 +20,8 @@ from stored import dataset, numbered
 from toys import ToyVectorEnv, walks
 
 from suite.agents import offline_learner
+from suite.agents.attacks import GradientAttack
+from suite.agents.hasten import FusedAdam
 from suite.agents.minibatches import Minibatches
 from suite.agents.offline import BC, CQL, IQL, TD3BC
 from suite.agents.probe import Probe
@@ -27,6 +30,7 @@ from suite.checkpoints import Learner, pack
 from suite.series import Recording
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
+from suite.wrappers import AdversarialDynamics
 
 AGENTS = {"CQL": CQL, "IQL": IQL, "TD3BC": TD3BC, "BC": BC}
 SMALL = {"net_arch": [16], "batch_size": 8, "updates_per_iteration": 5}
@@ -46,6 +50,31 @@ PLAIN: dict[str, Any] = {
 
 
 # -------------------------------------------------------------- the losses are right
+def test_the_fused_optimizer_is_d3rlpys_with_all_that_it_was_given():
+    given: Any = {"betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}
+    found = []
+    for factory in (FusedAdam, AdamFactory):
+        made = factory(**given, amsgrad=True)
+        optimizer = made.create_optimizer([("a", torch.nn.Linear(2, 2))], 0.01)
+        (group,) = optimizer.param_groups
+        found.append({k: v for k, v in group.items() if k not in ("params", "fused")})
+    assert found[0] == found[1] and found[0]["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_same_minibatch_twice_gives_the_losses_of_equal_ones(name):
+    # The targets move in between: what was computed with the old ones does not count.
+    rows, told = torch.arange(8), []
+    for is_same in (True, False):
+        learner = AGENTS[name](dataset(), **SMALL)
+        batch = learner.minibatches.batch(rows)
+        torch.manual_seed(0)
+        for _ in range(3):
+            told.append(learner.update(batch))
+            batch = batch if is_same else learner.minibatches.batch(rows)
+    assert told[:3] == told[3:]
+
+
 def theirs(name: str, learner: Any, **scalers: Any) -> Any:
     """d3rlpy's algorithm as it comes, with the initial weights of a learner."""
     plain = PLAIN[name](**scalers).create(device="cpu:0")
@@ -384,6 +413,28 @@ def test_losses_of_critics_are_in_units_of_the_environments_reward(name):
         rest = told[f"train/{others}"] if others else 0
         whole = told["train/td_loss"] + rest
         assert told["train/critic_loss"] == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["CQL", "IQL", "TD3BC"])
+def test_critics_and_policy_are_functions_in_units_of_the_environment(name):
+    scaled: Any = {"normalize_obs": True, "return_span": 10.0}
+    learner = AGENTS[name](dataset(), **SMALL, **scaled)
+    list(learner.iterate(5))
+    obs, actions = dataset().obs[:7], dataset().actions[:7]
+    pair = [torch.tensor(each, requires_grad=True) for each in (obs, actions)]
+    values, chosen = learner.critic(*pair), learner.actor(pair[0])
+    np.testing.assert_allclose(
+        values.detach(), learner._values(obs, actions), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(chosen.detach(), learner._act(obs), rtol=1e-4)
+    for result in (values, chosen):
+        (gradient,) = torch.autograd.grad(result.sum(), pair[0])
+        assert gradient.abs().max() > 0
+    attack = GradientAttack.of(learner, steps=5, name="a")
+    worse = AdversarialDynamics(dataset(), attack, rate=0.5)
+    assert (worse.next_obs != dataset().next_obs).any()
+    with pytest.raises(ValueError, match="BC has no critics; train CQL or IQL"):
+        GradientAttack.of(BC(dataset(), **SMALL))
 
 
 def test_an_agent_is_given_the_spaces_of_its_environment():

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from toys import TOY
 
-from suite import benchmark
+from suite import benchmark, sweep
 from suite.benchmark import get, names
+from suite_bench.main import main
 
 HOME = Path("runs") / "toy" / f"default-{TOY.digest[:8]}"
 
@@ -67,6 +69,13 @@ def test_show_tells_settings_scales_and_reference(invoke):
     assert ["agent.advantage.gamma", "0.9"] in rows
     assert "smoke     no time\n" in shown and "total_timesteps=32" in shown
     assert "made up" in shown and "iteration    4         96 steps   50.0%" in shown
+
+
+@pytest.mark.parametrize("name", [*benchmark.names(), *sweep.names()])
+def test_show_shows_whatever_is_registered(name: str):
+    # Not through `invoke`: that knows toys alone.
+    done = CliRunner().invoke(main, ["show", name])
+    assert done.exit_code == 0 and done.stdout.startswith(f"{name}\n"), done.output
 
 
 def test_show_tells_the_settings_of_each_wrapper_by_their_keys(invoke):

@@ -64,7 +64,22 @@ def test_list_shows_what_is_there_and_what_can_be_made(invoke, toy):
     (row,) = found["local"]
     assert (row["id"], row["transitions"], row["episodes"]) == (toy, 297, 8)
     assert row["mean_return"] == pytest.approx(dataset().returns.mean())
-    assert len(found["recipes"]) == 9 + 12
+    assert "suite/hopper-medium-v0" in found["recipes"]
+
+
+def test_list_shows_what_can_be_made_and_make_says_what_cannot(
+    invoke, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("suite.packaged.PACKAGED", tmp_path)
+    (tmp_path / "hopper-strong").mkdir()
+    (tmp_path / "hopper-strong" / "card.json").write_text("{}")
+    found = json.loads(invoke("data", "list", "--json").stdout)
+    robots = [each for each in found["recipes"] if "mushr" not in each]
+    assert robots == ["suite/hopper-strong-v0"] and len(found["recipes"]) == 1 + 12
+    done = invoke("data", "make", "suite/hopper-medium-v0")
+    assert_one_sentence(done, 3, "no behaviour is called 'hopper-medium'")
+    done = invoke("data", "stats", "suite/hopper-medium-v0")
+    assert_one_sentence(done, 3, "`data list` shows all")
 
 
 def test_show_tells_the_card(invoke, toy):
@@ -74,6 +89,7 @@ def test_show_tells_the_card(invoke, toy):
     assert card["sha256"] == dataset().sha256
     save_dataset(dataset(), "toy.npz")
     assert dataset().sha256 in invoke("data", "show", "toy.npz").stdout
+    assert "297 transitions, 8 episodes" in shown
 
 
 # ----------------------------------------------------------------------------- corrupt
@@ -197,6 +213,24 @@ def test_verify_says_what_is_intact_and_what_is_not(invoke, toy, store):
     path.write_bytes(content)
     for command in (("verify",), ("stats", toy), ("corrupt", toy, "x.npz", *WITH)):
         assert_one_sentence(invoke("data", *command), 5, "main_data.hdf5 is damaged")
+    done = invoke("data", "verify")  # one that is damaged stops no other
+    assert done.stdout.startswith("mine/two-v0  intact")
+    assert f"{toy}  damaged: {path} is damaged" in done.stderr
+    assert "1 of 2 damaged, mine/toy-v0: " in done.stderr
+    found = json.loads(invoke("data", "verify", "--json").stdout)
+    assert "damaged" in found[toy] and "sha256" in found["mine/two-v0"]
+
+
+def test_a_dataset_with_a_damaged_card_does_not_hide_the_others(invoke, toy, store):
+    save_dataset(numbered(), "mine/two-v0")
+    path = store / "mine" / "two-v0" / "data" / "metadata.json"
+    path.write_text("{")
+    done = invoke("data", "list")
+    assert_one_sentence(done, 5, f"mine/two-v0: {path} is not JSON")
+    assert toy in done.stdout and "suite/hopper-medium-v0" in done.stdout
+    found = json.loads(invoke("data", "list", "--json").stdout)
+    assert [row["id"] for row in found["local"]] == [toy]
+    assert list(found["damaged"]) == ["mine/two-v0"]
 
 
 def test_stats_show_numbers_a_histogram_and_a_picture(invoke, toy):
@@ -218,11 +252,18 @@ def test_stats_show_numbers_a_histogram_and_a_picture(invoke, toy):
 # ---------------------------------------------------------------------------- failures
 GOOD = ["--with", "DropBestEpisodes percent=30"]
 FAILURES = [
-    (["show", "mine/tay-v0"], 3, "there is no dataset 'mine/tay-v0' in"),
+    (["verify", "no.npz"], 3, "there is no file no.npz"),
+    (["show", "mine/tay-v0"], 3, "there is no local dataset 'mine/tay-v0'; did"),
     (["stats", "mine/tay-v0"], 3, "did you mean mine/toy-v0"),
     (["stats", "no.npz"], 3, "there is no file no.npz"),
     (["verify", "mine/noise0.5-v0"], 3, "is no Minari id"),
     (["make", "suite/hopper-expert-v0"], 3, "there is no recipe for"),
+    (
+        ["corrupt", "mine/toy-v0", "no/x.npz", *GOOD],
+        3,
+        "there is no folder no for no/x",
+    ),
+    (["stats", "mine.csv"], 3, "a file of arrays ends in .npz, .hdf5 or .h5"),
     (["corrupt", "mine/toy-v0", "x.npz"], 2, "--with"),
     (["corrupt", "mine/toy-v0", "x.h5", *GOOD], 3, "written to .npz files"),
     (["corrupt", "mine/toy-v0", "mine/toy-v0", *GOOD], 3, "already; delete"),
@@ -237,13 +278,15 @@ FAILURES = [
 BAD_CHANGES = [
     ("DropBst percent=30", 2, "no wrapper 'DropBst'; there is DropBestEpisodes"),
     ("DropBestEpisodes percent", 2, "--with must read 'WRAPPER key=value ...'"),
-    ("", 2, "--with must read"),
+    ("", 2, "--with must read 'WRAPPER key=value ...': it is empty"),
+    ("collections:OrderedDict", 3, "makes OrderedDict of a dataset, not a dataset"),
     ("DropBestEpisodes 'percent=30", 2, "--with must read"),
     ("DropBestEpisodes percnt=30", 3, "takes no 'percnt'; it takes env, percent"),
     ("DropBestEpisodes", 3, "needs the argument 'percent'"),
     ("DropBestEpisodes percent=100", 3, "would remove all 8 episodes"),
     ("DropBestEpisodes percent=much", 3, "percent must be a number, got 'much'"),
     ("AdversarialActions rate=1", 3, "needs the argument 'attack'"),
+    ("AdversarialActions attack=x", 3, "attack must be a function with to_json"),
     ("nowhere:Thing", 3, "needs the module 'nowhere'"),
 ]
 

@@ -158,6 +158,19 @@ def test_a_damaged_result_exits_5_and_names_the_file(known):
     result.write_text("{")
     assert_one_sentence(known("sweep", "dials", *ONE), 5, f"{result} is not JSON")
     assert_one_sentence(known("plot", HOME), 5, f"{result} is not JSON")
+    done = known("sweep", "dials", *ONE[:-1], "algo=cql,env=hopper,k=0|30,seed=0|1")
+    assert "1 of 4 failed, cql-hopper-k30 seed 0" in done.stderr
+    assert "3 of 36 finished" in done.stdout  # and the others are done and shown
+    assert "remove" in done.stdout and "to run the seed again" in done.stdout
+    for command in (("plot", HOME), ("sweep", "dials", *ONE, "--dry-run")):
+        assert str(result) in known(*command).stdout
+
+
+def test_a_table_has_the_cells_that_were_chosen_or_have_results(known):
+    shown = known("sweep", "dials", *ONE).stdout
+    assert "cql-hopper-k0" in shown and "iql" not in shown.partition("all tasks")[0]
+    assert "cells without results are not shown" in shown
+    assert "cql-hopper-k30" in known("plot", HOME).stdout
 
 
 # --------------------------------------------------------------------- plot and thin

@@ -272,6 +272,33 @@ def test_wrappers_of_gymnasium_are_believed_outside_and_named_inside():
         recorded(WalkEnv())
 
 
+AROUND = {
+    "reward": lambda env: gym.wrappers.TransformReward(env, float),
+    "observation": lambda env: gym.wrappers.TransformObservation(
+        env, np.array, env.observation_space
+    ),
+    "order": gym.wrappers.OrderEnforcing,
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("kind", ["drop transitions", "random observations"])
+def test_wrappers_that_leave_observations_alone_leave_the_stored_obs(around, kind):
+    # No next_obs becomes the obs of another transition than the one it leads to.
+    replay = AROUND[around](wrapped([kind], ReplayEnv(DATA)))
+    assert not wrapped([kind], DATA).is_consistent
+    assert_same(recorded(replay), wrapped([kind], DATA))
+
+
+@pytest.mark.parametrize("kind", ["drop transitions", "random observations"])
+def test_wrappers_that_change_observations_that_do_not_follow_are_refused(kind: str):
+    shifted = gym.wrappers.TransformObservation(
+        wrapped([kind], ReplayEnv(DATA)), lambda obs: obs + 1, DATA.observation_space
+    )
+    with pytest.raises(ValueError, match="in episode 2 an obs is not the next_obs"):
+        recorded(shifted)
+
+
 # ------------------------------------------------------------------------- who may be
 @pytest.mark.parametrize("kind", STORED)
 def test_what_needs_stored_data_says_so(kind: str):
@@ -294,12 +321,14 @@ def test_what_has_no_dataset_yet_waits_for_one():
 
 # -------------------------------------------------------------------------- the card
 def test_the_card_tells_what_was_done_and_what_it_did():
-    data = dataset(id="mine", made="by hand")
+    data = dataset(id="mine", made="by hand", returns={"mean": 1.0})
     noisy = w.RewardNoise(data, std=0.5, seed=2)
     done = w.DropBestEpisodes(noisy, percent=30)
     card = json.loads(json.dumps(done.card))
     assert card["parent"] == {"id": "mine", "sha256": data.sha256}
-    assert "id" not in card and card["made"] == "by hand"
+    assert not {"id", "returns"} & set(card) and card["made"] == "by hand"
+    again = recorded(w.RewardNoise(ReplayEnv(data), std=0.5)).card
+    assert "returns" not in again and again["parent"] == card["parent"]
     noise, drop = card["corruptions"]
     assert (noise["kind"], noise["seed"], noise["layer"]) == ("RewardNoise", 2, 0)
     assert noise["params"] == {"std": 0.5, "relative_std": 0.0}
@@ -379,6 +408,16 @@ def test_dropping_episodes_keeps_the_others_whole(lengths, percent, seed):
     some = w.DropRandomEpisodes(data, percent, seed)
     assert some.num_episodes == len(lengths) - count
     assert_same(some, data.select(np.isin(data.episode_ids, some.episode_ids)))
+
+
+@pytest.mark.parametrize(
+    ("percent", "episodes", "gone"), [(32.3, 1000, 323), (64.6, 500, 323), (30, 9, 2)]
+)
+def test_as_many_episodes_go_as_the_written_percentage_says(percent, episodes, gone):
+    # 32.3 * 1000 / 100 is 322.99... in floats.
+    data = dataset([1] * episodes)
+    left = w.DropBestEpisodes(data, percent=percent)
+    assert data.num_episodes - left.num_episodes == gone
 
 
 def test_of_equal_returns_the_lowest_ids_go_first():
@@ -533,12 +572,13 @@ def test_bounds_of_the_card_clip_what_is_clipped_elsewhere():
 
 
 BAD = [
-    (lambda d: w.DropBestEpisodes(d, 100), "would remove all 8 episodes; leave"),
+    (lambda d: w.DropBestEpisodes(d, 100), "DropBestEpisodes of 100 percent would rem"),
+    (lambda d: w.TruncateEpisodes(d, "3"), "steps must be a number, got '3'"),
     (lambda d: w.DropBestEpisodes(d, 101), "percent must be at most 100, got 101"),
     (lambda d: w.DropBestEpisodes(d, -1), "percent must be .* 0 or more, got -1"),
     (lambda d: w.DropBestEpisodes(d, "a third"), "percent must be a number, got 'a th"),
     (lambda d: w.TruncateEpisodes(d, None), "steps must be a number, got None"),
-    (lambda d: w.DropWorstEpisodes(d, 3), "3 percent of 8 episodes are less than one"),
+    (lambda d: w.DropWorstEpisodes(d, 3), "DropWorstEpisodes: 3 percent of 8 epis"),
     (lambda d: w.DropRandomEpisodes(d, np.nan), "percent must be .* got nan"),
     (lambda d: w.DropRandomEpisodes(d, 50, seed=-1), "seed must be a whole number"),
     (lambda d: w.DropTransitions(d, 1.0), "leaves nothing of 8 episodes"),
@@ -549,6 +589,8 @@ BAD = [
     (lambda d: w.ObservationNoise(d, [1, 2]), "got 2 standard deviations .*one for"),
     (lambda d: w.RelativeRewardNoise(d, -1), "ratio must be .* got -1"),
     (lambda d: w.RandomActions(d, 2.0), "rate must be at most 1, got 2.0"),
+    (lambda d: w.AdversarialActions(d, "x"), "attack must be a function .*got 'x'"),
+    (lambda d: w.AdversarialActions(d, len), "attack must be a function with to_json"),
     (lambda d: w.RandomActions(d, 0.5, -1.0), "epsilon must be .* got -1.0"),
 ]
 

@@ -1,0 +1,48 @@
+"""Damaged datasets among others: told in the end, a line each, after the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import click
+
+from suite_bench.errors import NotIntact
+
+Answer = TypeVar("Answer")
+
+
+def collected(
+    ask: Callable[[str], Answer], names: Sequence[str]
+) -> tuple[dict[str, Answer], dict[str, str]]:
+    """What is known of each dataset, and why nothing is known of the damaged ones.
+
+    Raises:
+        ValueError: If one is asked for that is not there.
+    """
+    from suite.storage import IntegrityError
+
+    found: dict[str, Answer] = {}
+    damaged: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = ask(name)
+        except IntegrityError as reason:
+            damaged[name] = str(reason)
+    return found, damaged
+
+
+def require_none(damaged: Mapping[str, str], of: int) -> None:
+    """Tell the damaged ones, a line each, then fail.
+
+    Raises:
+        NotIntact: If there are any.
+    """
+    for name, reason in damaged.items():
+        click.echo(f"{name}  damaged: {reason}", err=True)
+    if damaged:
+        first, reason = next(iter(damaged.items()))
+        raise NotIntact(
+            f"{len(damaged)} of {of} damaged, {first}: {reason}; delete it, then make "
+            "or fetch it again"
+        )
