@@ -524,9 +524,19 @@ def test_an_adversarial_reward_is_turned_round_and_scaled():
     np.testing.assert_array_equal(whole.rewards, w.RewardScale(DATA, -1.0).rewards)
 
 
+class TooFar:
+    """An attack that goes twice as far as it may."""
+
+    def __call__(self, *_: Any) -> np.ndarray:
+        return np.full((297, 2), 2.0)
+
+    def to_json(self) -> Any:
+        return "too far"
+
+
 def test_an_attack_may_not_leave_its_box():
     with pytest.raises(ValueError, match=r"numbers from -1 to 1 of shape \(297, 2\)"):
-        w.AdversarialActions(DATA, attack=lambda *_: np.full((297, 2), 2.0), rate=1.0)  # pyright: ignore[reportArgumentType]
+        w.AdversarialActions(DATA, attack=TooFar(), rate=1.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_relative_noise_is_as_large_as_the_rewards_spread():
