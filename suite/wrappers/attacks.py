@@ -135,11 +135,10 @@ class AdverseRows(AttackedRows):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (callable(self.attack) and hasattr(self.attack, "to_json")):
+        if not callable(self.attack):
             raise ValueError(
-                "attack must be a function with to_json, such as "
-                "suite.agents.attacks:GradientAttack of a critic (in Python, or your "
-                f"own 'module:Class'), got {self.attack!r}"
+                "attack must be a function, such as GradientAttack.of(learner) of "
+                f"suite.agents.attacks, got {self.attack!r}"
             )
 
     def plan(self, data: Dataset, noise: EpisodeNoise) -> Plan:

@@ -146,6 +146,9 @@ def _plain(value: Any) -> Any:
     """A field as JSON; what is more than a value says itself what it is."""
     if hasattr(value, "to_json"):
         return value.to_json()
+    if callable(value):
+        named = value if hasattr(value, "__qualname__") else type(value)
+        return f"{named.__module__}:{named.__qualname__}"
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -286,7 +286,7 @@ BAD_CHANGES = [
     ("DropBestEpisodes percent=100", 3, "would remove all 8 episodes"),
     ("DropBestEpisodes percent=much", 3, "percent must be a number, got 'much'"),
     ("AdversarialActions rate=1", 3, "needs the argument 'attack'"),
-    ("AdversarialActions attack=x", 3, "attack must be a function with to_json"),
+    ("AdversarialActions attack=x", 3, "attack must be a function, such as"),
     ("nowhere:Thing", 3, "needs the module 'nowhere'"),
 ]
 
