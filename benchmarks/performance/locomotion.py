@@ -26,9 +26,7 @@ import argparse
 import functools
 import json
 import os
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from peers import Peer, environment
+from turns import medians
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.locomotion_env import ROBOTS, LocomotionVectorEnv
@@ -119,17 +118,6 @@ class Rows:
         return rate
 
 
-def median_rates(
-    contenders: dict[str, Callable[[], float]], rounds: int
-) -> dict[str, float]:
-    """Median rate of each, in turns so that a drifting machine hits all alike."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, rate in contenders.items():
-            rates[name].append(rate())
-    return {name: statistics.median(values) for name, values in rates.items()}
-
-
 def measured(
     robot: str, rows: int, steps: int, rounds: int, folder: Path
 ) -> dict[str, float]:
@@ -145,7 +133,7 @@ def measured(
     single, reference = gym.make(f"Batched{robot}-v5"), make()
     peer = envpool(robot, actions, folder)
     try:
-        return median_rates(
+        return medians(
             {
                 "limit, 1 threads": alone.limit,
                 "env, 1 threads": alone.rate,

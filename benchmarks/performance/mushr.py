@@ -22,7 +22,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from locomotion import median_rates
+from turns import medians
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.mushr import Drift
@@ -107,7 +107,7 @@ def measured(rows: int, rounds: int) -> dict[str, float]:
     clean = make_trajectories(Trajectories("", GAP, "", rows, is_clean=True))
     expected = make_trajectories(made).sha256
     alone, threaded = (Limit(clean, threads) for threads in (1, cores))
-    return median_rates(
+    return medians(
         {
             "limit, 1 threads": alone.rate,
             "data, 1 threads": lambda: data_rate(made, 1, expected),

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from world_models import turns
+from turns import turns
 
 from suite.process import prepare_process, provenance
 from suite.transitions import Dataset

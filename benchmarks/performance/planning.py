@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,6 +36,7 @@ import numpy as np
 import torch
 from peers import Peer, environment
 from torch import Tensor
+from turns import medians
 
 from suite.agents.action_sets import Bounds
 from suite.agents.planners import CEM, ICEM, Planner
@@ -75,15 +75,11 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.thread_time() - started
 
 
-def medians(contenders: Contenders, rounds: int) -> dict[str, float]:
-    """Median seconds of each, in turns so that a drifting machine hits all alike."""
+def warm_medians(contenders: Contenders, rounds: int) -> dict[str, float]:
+    """Median seconds of each, in turns, after a call of each that is not counted."""
     for contender in contenders.values():
         contender()
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            found[name].append(contender())
-    return {name: statistics.median(values) for name, values in found.items()}
+    return medians(contenders, rounds)
 
 
 # ------------------------------------------------------------------------- the networks
@@ -180,7 +176,7 @@ def against_floor_and_peer(rounds: int, folder: Path) -> tuple[Any, Any]:
         peer = Peer(python, script, Path(temporary) / "work.npz")
         try:
             contenders = _contenders(networks, peer)
-            found = medians(contenders, rounds)
+            found = warm_medians(contenders, rounds)
         finally:
             peer.close()
     ratios = {}
@@ -229,7 +225,7 @@ def batching(rounds: int) -> tuple[Any, Any]:
     found, ratios = {}, {}
     planners: dict[str, Planner] = {"CEM-4": CEM4, "iCEM": ICEM(HORIZON)}
     for name, planner in planners.items():
-        of = medians(planning(planner, score, states), rounds)
+        of = warm_medians(planning(planner, score, states), rounds)
         found |= {f"{name}, {ENVS} {how}": value for how, value in of.items()}
         ratios[f"{ENVS} at once/one by one, {name}"] = of["one by one"] / of["at once"]
     return found, ratios

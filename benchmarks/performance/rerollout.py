@@ -19,15 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import SubprocVecEnv
+from turns import medians
 
 import suite
 from suite.agents.policies import sample_actions
@@ -155,24 +154,13 @@ def single_rate(env: gym.Env, steps: int) -> float:
     return steps / (time.perf_counter() - started)
 
 
-def median_rates(
-    contenders: dict[str, Callable[[], float]], rounds: int
-) -> dict[str, float]:
-    """Median rate of each, in turns so that a drifting machine hits all alike."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, rate in contenders.items():
-            rates[name].append(rate())
-    return {name: statistics.median(values) for name, values in rates.items()}
-
-
 def batched(rows: int, steps: int, rounds: int, threads: int) -> dict[str, float]:
     """Rates of limit, env and policy, and of workers as many as threads."""
     recorded = Recorded(rows, steps, threads)
     subproc = Subproc(threads, 400)
     work = rows * steps
     try:
-        return median_rates(
+        return medians(
             {
                 "limit": lambda: work / recorded.limit(),
                 "env": lambda: work / recorded.stepping(),
@@ -189,7 +177,7 @@ def single(rounds: int) -> dict[str, float]:
     """Rates of HalfCheetah as a single row and as Gymnasium's own."""
     ours = gym.make("BatchedHalfCheetah-v5").unwrapped
     theirs = gym.make("HalfCheetah-v5").unwrapped
-    return median_rates(
+    return medians(
         {
             "ours": lambda: single_rate(ours, 3000),
             "gymnasium": lambda: single_rate(theirs, 3000),

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -34,6 +33,7 @@ import stable_baselines3 as sb3
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
+from turns import turns
 
 from suite.agents.replay import Mixture
 from suite.agents.soft_update import Soft, SoftUpdate
@@ -48,19 +48,6 @@ from suite.worldmodels.propagation import TS1
 
 OBS, ACTIONS, WIDTH, ROWS = 11, 3, 256, 256
 Work = Callable[[], Any]
-
-
-def turns(contenders: dict[str, Work], rounds: int, repeats: int) -> dict[str, float]:
-    """Median seconds of one call of each, called in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, work in contenders.items():
-            work()  # caches belong to whoever is timed
-            started = time.process_time()
-            for _ in range(repeats):
-                work()
-            seconds[name].append((time.process_time() - started) / repeats)
-    return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 class _Spaces(gym.Env):
@@ -180,8 +167,8 @@ def main() -> None:
     torch.manual_seed(0)
     data = transitions(50_000)
     update = {"ours": ours(data), "sb3": theirs(data[:5_000]), "floor": floor()}
-    seconds = turns(update, rounds, repeats=10)
-    seconds |= turns(model_work(data), max(rounds // 5, 1), repeats=1)
+    seconds = turns(update, rounds, 10, time.process_time)
+    seconds |= turns(model_work(data), max(rounds // 5, 1), 1, time.process_time)
     for name, found in seconds.items():
         print(f"{name}: {1e3 * found:.2f} ms")
     print(f"over the floor: {seconds['ours'] / seconds['floor']:.2f}")

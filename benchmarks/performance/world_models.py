@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -26,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from turns import turns
 
 from suite.process import prepare_process, provenance
 from suite.worldmodels.ensemble import Ensemble
@@ -35,19 +34,6 @@ from suite.worldmodels.propagation import TSInf
 
 STATE, ACTION, HIDDEN, MEMBERS, BATCH = 21, 6, (250, 250), 3, 512
 Work = Callable[[], Any]
-
-
-def turns(contenders: dict[str, Work], rounds: int, repeats: int) -> dict[str, float]:
-    """Median seconds of one call of each, called in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, work in contenders.items():
-            work()  # caches belong to whoever is timed
-            started = time.perf_counter()
-            for _ in range(repeats):
-                work()
-            seconds[name].append((time.perf_counter() - started) / repeats)
-    return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 def stacked_step(x: torch.Tensor, y: torch.Tensor) -> Work:
