@@ -80,6 +80,16 @@ def normed(
     return [SmallLinear(inputs, outputs, generator), nn.LayerNorm(outputs), last]
 
 
+def hidden_layers(
+    widths: Sequence[int], generator: torch.Generator | None
+) -> list[nn.Module]:
+    """Normed layers with Mish between these widths."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += normed(inputs, outputs, nn.Mish(), generator)
+    return layers
+
+
 def latent_mlp(
     widths: Sequence[int], generator: torch.Generator | None
 ) -> nn.Sequential:
@@ -92,7 +102,7 @@ def latent_mlp(
     Raises:
         ValueError: If the last width is no multiple of 8.
     """
-    layers = _hidden(widths[:-1], generator)
+    layers = hidden_layers(widths[:-1], generator)
     last = normed(widths[-2], widths[-1], SimNorm(widths[-1]), generator)
     return nn.Sequential(*layers, *last)
 
@@ -108,13 +118,4 @@ def plain_mlp(
     """
     last = SmallLinear(widths[-2], widths[-1], generator)
     nn.init.zeros_(last.weight)
-    return nn.Sequential(*_hidden(widths[:-1], generator), last)
-
-
-def _hidden(
-    widths: Sequence[int], generator: torch.Generator | None
-) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += normed(inputs, outputs, nn.Mish(), generator)
-    return layers
+    return nn.Sequential(*hidden_layers(widths[:-1], generator), last)
