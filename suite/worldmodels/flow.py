@@ -10,6 +10,7 @@ from torch import nn
 from suite.envs.arguments import require_known
 from suite.worldmodels.latent_networks import (
     INIT_STD,
+    Mish,
     SimNorm,
     SmallLinear,
     grouped,
@@ -191,7 +192,7 @@ class VelocityNetwork(nn.Module):
         self.at_x = nn.Parameter(_small(first, latent, generator))
         self.at_tau = nn.Parameter(_small(first, tau_features, generator))
         self.rest = nn.Sequential(
-            nn.LayerNorm(first), nn.Mish(), *hidden_layers(sizes.hidden, generator)
+            nn.LayerNorm(first), Mish(), *hidden_layers(sizes.hidden, generator)
         )
         if has_simplices:
             self.rest.extend(normed(last, latent, SimNorm(latent), generator))

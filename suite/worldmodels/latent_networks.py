@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-GROUP = 8  # numbers of a latent that sum to 1 together
+from suite.worldmodels.activations import GROUP, group_softmax, mish
+
 INIT_STD = 0.02  # of first weights, which are cut at +-2, hundred deviations
 
 
@@ -33,7 +34,15 @@ class SimNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (..., L) of any numbers (..., L)."""
-        return grouped(x).softmax(dim=-1).flatten(-2)
+        return group_softmax(x)
+
+
+class Mish(nn.Module):
+    """``mish`` as a layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Numbers of the shape that goes in."""
+        return mish(x)
 
 
 def grouped(z: torch.Tensor) -> torch.Tensor:
@@ -86,7 +95,7 @@ def hidden_layers(
     """Normed layers with Mish between these widths."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += normed(inputs, outputs, nn.Mish(), generator)
+        layers += normed(inputs, outputs, Mish(), generator)
     return layers
 
 
