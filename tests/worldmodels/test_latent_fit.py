@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from suite.checkpoints import pack, unpack
 from suite.storage import IntegrityError
+from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.latent_fit import LatentFit, LatentLoss
 from suite.worldmodels.latent_heads import TwoHot
@@ -203,6 +204,26 @@ def test_the_state_of_another_model_is_refused():
     fit = LatentFit(tiny_model())
     with pytest.raises(IntegrityError, match=r"latent fit\.weights does not fit"):
         fit.load_state(LatentFit(tiny_model(has_end=True)).state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dynamics", [None, Flow(taus="midpoint")], ids=str)
+def test_an_accelerator_finds_the_same(dynamics):
+    losses = []
+    for device in ("cpu", "cuda"):
+        model = tiny_model(has_end=True, dynamics=dynamics)
+        fit = LatentFit(model, learning_rate=1e-3, device=device)
+        batch = Subsequences(*(part.to(device) for part in pieces()))
+        told = [fit.update(batch)["model/loss"].cpu() for _ in range(5)]
+        again = LatentFit(
+            tiny_model(has_end=True, dynamics=dynamics),
+            learning_rate=1e-3,
+            device=device,
+        )
+        again.load_state(fit.state())
+        told.append(again.update(batch)["model/loss"].cpu())
+        losses.append(torch.stack(told))
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------- errors
