@@ -1,7 +1,8 @@
 # run, test, lint, type and format set up .venv on first use and reuse it afterwards.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BENCHMARK ?= pickcube-awr
-PYTEST_ARGS ?=
+# Two processes: most tests wait for imports and subprocesses as much as they compute.
+PYTEST_ARGS ?= -n 2
 
 VENV := .venv
 BIN := $(VENV)/bin
