@@ -257,10 +257,7 @@ class DFlexAntVectorEnv(BatchEnv):
         """The ant where the row has it."""
         simulation = self.simulation
         assert isinstance(simulation, DFlexAntSimulation)
-        data = mujoco.MjData(dflex_ant_model())
-        data.qpos[:] = simulation.qpos[row]
-        mujoco.mj_forward(dflex_ant_model(), data)
-        return dflex_ant_model(), data
+        return simulation.posed(row)
 
 
 class DFlexAntEnv(SingleEnv):
