@@ -50,6 +50,14 @@ def _axis(results: Results, name: str) -> tuple[str, float]:
     return f"{results.sweep.written(name)} ({shown.name})", shown.factor
 
 
+def _logarithmic(panel: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with plain numbers: powers would need fonts for formulas."""
+    panel.set(**{f"{which}scale": "log"})
+    axis = getattr(panel, f"{which}axis")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: "")
+
+
 @dataclass(frozen=True)
 class Distribution:
     """The share of drives whose error is at most so large; a panel a task.
@@ -84,7 +92,7 @@ class Distribution:
                     drawn += 1
             if drawn == before:
                 say_empty(panel)
-            panel.set_xscale("log")
+            _logarithmic(panel, "x")
             panel.set_xlabel(label)
             panel.set_ylabel("share of drives")
         legend(canvas, np.array(panels))
@@ -135,7 +143,7 @@ class Growth:
                     drawn += 1
             if drawn == before:
                 say_empty(panel)
-            panel.set_yscale("log")
+            _logarithmic(panel, "y")
             panel.set_xlabel("s")
             panel.set_ylabel(f"{results.sweep.written(self.values)} (m)")
         legend(canvas, np.array(panels))
