@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import nn
 
 from suite.agents.mish_mlp import MishMLP
 from suite.agents.squashed import BoxPolicy
+from suite.worldmodels.latent_networks import latent_mlp
 
 
 class LatentActor(nn.Module):
@@ -111,3 +114,38 @@ class EncodedPolicy(BoxPolicy):
         """See ``BoxPolicy.act``."""
         noise = torch.randn(len(obs), len(self.scale), generator=generator)
         return self.stretched(self.actor(self.encoder(obs), noise.to(self.scale)))
+
+    def architecture(self) -> dict[str, Any]:
+        """What is written down to build it again."""
+        return {
+            "kind": "encoded",
+            "net_arch": [*self._encoder_widths[1:], *self.actor.network.widths[1:-1]],
+            "encoder_layers": len(self._encoder_widths) - 1,
+            "least_log_std": self.actor.least_log_std,
+            "obs_size": self._encoder_widths[0],
+            "action_low": self.action_space.low.tolist(),
+            "action_high": self.action_space.high.tolist(),
+        }
+
+    @property
+    def _encoder_widths(self) -> list[int]:
+        linear = [
+            part for part in self.encoder.modules() if isinstance(part, nn.Linear)
+        ]
+        return [linear[0].in_features, *(layer.out_features for layer in linear)]
+
+    @staticmethod
+    def built(plan: dict[str, Any]) -> EncodedPolicy:
+        """A policy of an ``architecture``, its weights not set yet."""
+        low = np.array(plan["action_low"], np.float32)
+        high = np.array(plan["action_high"], np.float32)
+        layers, count = plan["net_arch"], plan["encoder_layers"]
+        encoder = latent_mlp((plan["obs_size"], *layers[:count]), None)
+        actor = LatentActor(
+            layers[count - 1],
+            low.size,
+            hidden=layers[count:],
+            least_log_std=plan["least_log_std"],
+        )
+        space = gym.spaces.Box(low, high, low.shape, np.float32)
+        return EncodedPolicy(encoder, actor, space)

@@ -15,11 +15,11 @@ from torch import nn
 from suite.agents.encoded_policy import EncodedPolicy, LatentActor
 from suite.agents.lookahead import Lookahead, look_ahead, td_lambda
 from suite.agents.mish_mlp import MishMLP
-from suite.agents.return_scale import ReturnScale
 from suite.agents.squashed import require_bounded
 from suite.agents.stacked_mlp import FlatAdam
 from suite.checkpoints import require_like
 from suite.worldmodels.dynamics import DynamicsModel
+from suite.worldmodels.running import RunningNormaliser
 from suite.worldmodels.state import load_weights
 
 NAMES = (
@@ -163,7 +163,7 @@ class FirstOrderUpdate:
                 ("critics", self.critics.flat, rates[1]),
             )
         }
-        self._returns = ReturnScale(device)
+        self._returns = RunningNormaliser().to(device)
         self._draws = torch.Generator().manual_seed(words[1])
 
     def anneal(self, share: float, final: float) -> None:
@@ -223,7 +223,8 @@ class FirstOrderUpdate:
             detach=settings.detach,
             generator=self._draws,
         )
-        scale = self._returns.update(found.objective.detach())
+        self._returns.refresh(found.objective.detach())
+        scale = self._returns.std.to(found.objective)
         divisor = scale if settings.scales_returns else settings.horizon
         loss = -found.objective.mean() / divisor
         flats = (self.actor.network.flat, self.actor.log_std)
@@ -277,7 +278,7 @@ class FirstOrderUpdate:
             "actor": dict(self.actor.state_dict()),
             "critics": dict(self.critics.state_dict()),
             "optimizers": {name: each.state() for name, each in optimizers},
-            "returns": self._returns.state(),
+            "returns": dict(self._returns.state_dict()),
             "draws": self._draws.get_state(),
         }
 
@@ -294,9 +295,9 @@ class FirstOrderUpdate:
         require_like(dict.fromkeys(tree["optimizers"]), names, "optimizers")
         load_weights(self.actor, tree["actor"], "actor")
         load_weights(self.critics, tree["critics"], "critics")
+        load_weights(self._returns, tree["returns"], "returns")
         for name, optimizer in self._optimizers.items():
             optimizer.load_state(tree["optimizers"][name], f"optimizers.{name}")
-        self._returns.load_state(tree["returns"], "returns")
         self._draws.set_state(tree["draws"])
         self.updates = tree["updates"]
 
