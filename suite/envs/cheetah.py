@@ -148,10 +148,7 @@ class CheetahVectorEnv(BatchEnv):
         """The cheetah where the row has it."""
         simulation = self.simulation
         assert isinstance(simulation, CheetahSimulation)
-        data = mujoco.MjData(cheetah_model())
-        data.qpos[:] = simulation.qpos[row]
-        mujoco.mj_forward(cheetah_model(), data)
-        return cheetah_model(), data
+        return simulation.posed(row)
 
 
 class CheetahEnv(SingleEnv):

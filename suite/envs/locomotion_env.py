@@ -226,11 +226,7 @@ class LocomotionVectorEnv(BatchEnv):
         """The robot where the row has it."""
         simulation = self.simulation
         assert isinstance(simulation, LocomotionSimulation)
-        model = simulation.batch.model
-        data = mujoco.MjData(model)
-        data.qpos[:] = simulation.qpos[row]
-        mujoco.mj_forward(model, data)
-        return model, data
+        return simulation.posed(row)
 
 
 def _rows_of(name: str, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -93,6 +93,21 @@ class MujocoSimulation(ABC):
     def _clear(self, ids: np.ndarray) -> None:
         self.batch.state[ids] = self._template
 
+    def posed(
+        self, row: int, model: mujoco.MjModel | None = None
+    ) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """A model in the pose that a row has, for looking at it.
+
+        Args:
+            row: Which one.
+            model: One of the same joints, such as one with more to see; None is ours.
+        """
+        model = model or self.batch.model
+        data = mujoco.MjData(model)
+        data.qpos[:] = self.qpos[row]
+        mujoco.mj_forward(model, data)
+        return model, data
+
     def get_state(self, ids: Ids) -> np.ndarray:
         """MuJoCo's integration state and the task's extra numbers, (n, S)."""
         rows = slice(None) if ids is None else ids

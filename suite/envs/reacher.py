@@ -149,10 +149,7 @@ class ReacherVectorEnv(BatchEnv):
         """The arm where the row has it."""
         simulation = self.simulation
         assert isinstance(simulation, ReacherSimulation)
-        data = mujoco.MjData(arm_model())
-        data.qpos[:] = simulation.qpos[row]
-        mujoco.mj_forward(arm_model(), data)
-        return arm_model(), data
+        return simulation.posed(row)
 
 
 class ReacherEnv(SingleEnv):
