@@ -23,6 +23,7 @@ COMMANDS = {
         "Draw what a run's model predicts.",
     ),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
+    "models": ("suite_bench.models:models", "Show the sizes of latent world models."),
     "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),
 }
 DEBUG = "suite_bench.debug"

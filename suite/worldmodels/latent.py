@@ -44,15 +44,25 @@ class Dynamics(Protocol):
         """Next latents (B, L) of latents (B, L) under actions (B, A)."""
         ...
 
-    def learn(
+    def errors(
         self,
         network: Any,
         z: torch.Tensor,
         action: torch.Tensor,
+        next_z: torch.Tensor,
         target: torch.Tensor,
         generator: Noise,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``next``, and losses (B,) for not arriving at targets (B, L)."""
+    ) -> torch.Tensor:
+        """What it is fitted by, (...), over steps that were rolled out.
+
+        Args:
+            network: Its network.
+            z: (..., L), where steps began.
+            action: (..., A).
+            next_z: (..., L), where ``next`` brought them.
+            target: (..., L), where they should have come to, without a gradient.
+            generator: Of what it draws.
+        """
         ...
 
 
@@ -77,17 +87,17 @@ class Direct:
         """Next latents (B, L); nothing is drawn."""
         return network(torch.cat([z, action], dim=-1))
 
-    def learn(
+    def errors(
         self,
         network: Any,
         z: torch.Tensor,
         action: torch.Tensor,
+        next_z: torch.Tensor,
         target: torch.Tensor,
         generator: Noise,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Next latents (B, L) and their mean squared errors (B,)."""
-        found = self.next(network, z, action, generator)
-        return found, (found - target).square().mean(dim=-1)
+    ) -> torch.Tensor:
+        """Mean squared errors (...) of next latents."""
+        return (next_z - target).square().mean(dim=-1)
 
 
 class LatentModel(nn.Module):

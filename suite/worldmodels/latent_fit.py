@@ -157,17 +157,22 @@ class LatentFit:
 
     def _rolled(self, batch: Subsequences) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (H + 1, B, L) of the rollout, and the losses (H, B) of its steps."""
-        model, errors = self.model, []
+        model, generator = self.model, self._generator
         with torch.no_grad():
             targets = model.encode(batch.obs[1:])
-        latents = [model.encode(batch.obs[0])]
-        for action, target in zip(batch.actions, targets, strict=True):
-            z, error = model.strategy.learn(
-                model.dynamics, latents[-1], action, target, self._generator
-            )
-            latents.append(z)
-            errors.append(error)
-        return torch.stack(latents), torch.stack(errors)
+        found = [model.encode(batch.obs[0])]
+        for action in batch.actions:
+            found.append(model.next(found[-1], action, generator=generator))
+        latents = torch.stack(found)
+        errors = model.strategy.errors(
+            model.dynamics,
+            latents[:-1],
+            batch.actions,
+            latents[1:],
+            targets,
+            generator,
+        )
+        return latents, errors
 
     def _shares(self, mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """What a step of a row counts, (H, 1): a mean over all that count, decayed."""

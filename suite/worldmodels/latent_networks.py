@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-GROUP = 8  # numbers of a latent that sum to 1 together
+from suite.worldmodels.activations import GROUP, group_softmax, mish
+
 INIT_STD = 0.02  # of first weights, which are cut at +-2, hundred deviations
 
 
@@ -33,7 +34,15 @@ class SimNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (..., L) of any numbers (..., L)."""
-        return grouped(x).softmax(dim=-1).flatten(-2)
+        return group_softmax(x)
+
+
+class Mish(nn.Module):
+    """``mish`` as a layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Numbers of the shape that goes in."""
+        return mish(x)
 
 
 def grouped(z: torch.Tensor) -> torch.Tensor:
@@ -80,6 +89,16 @@ def normed(
     return [SmallLinear(inputs, outputs, generator), nn.LayerNorm(outputs), last]
 
 
+def hidden_layers(
+    widths: Sequence[int], generator: torch.Generator | None
+) -> list[nn.Module]:
+    """Normed layers with Mish between these widths."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += normed(inputs, outputs, Mish(), generator)
+    return layers
+
+
 def latent_mlp(
     widths: Sequence[int], generator: torch.Generator | None
 ) -> nn.Sequential:
@@ -92,7 +111,7 @@ def latent_mlp(
     Raises:
         ValueError: If the last width is no multiple of 8.
     """
-    layers = _hidden(widths[:-1], generator)
+    layers = hidden_layers(widths[:-1], generator)
     last = normed(widths[-2], widths[-1], SimNorm(widths[-1]), generator)
     return nn.Sequential(*layers, *last)
 
@@ -108,13 +127,4 @@ def plain_mlp(
     """
     last = SmallLinear(widths[-2], widths[-1], generator)
     nn.init.zeros_(last.weight)
-    return nn.Sequential(*_hidden(widths[:-1], generator), last)
-
-
-def _hidden(
-    widths: Sequence[int], generator: torch.Generator | None
-) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += normed(inputs, outputs, nn.Mish(), generator)
-    return layers
+    return nn.Sequential(*hidden_layers(widths[:-1], generator), last)

@@ -64,6 +64,15 @@ def standard_normal(like: torch.Tensor, generator: Noise) -> torch.Tensor:
     )
 
 
+def standard_uniform(like: torch.Tensor, generator: Noise) -> torch.Tensor:
+    """Numbers in [0, 1] of the shape, dtype and device of ``like``, (..., D)."""
+    if isinstance(generator, RowNoise):
+        return torch.from_numpy(generator.uniform(like.shape[1])).to(like)
+    return torch.rand(
+        like.shape, dtype=like.dtype, device=like.device, generator=generator
+    )
+
+
 def random_indices(rows: int, below: int, like: torch.Tensor, generator: Noise):
     """Uniform whole numbers in [0, below), (rows,) int64, on the device of ``like``."""
     if isinstance(generator, RowNoise):

@@ -45,6 +45,18 @@ def test_help_lists_the_commands_and_teaches_by_example(invoke):
         assert f"suite-bench {command}" in invoke(command, "--help").stdout
 
 
+def test_models_are_listed_with_what_they_learn(invoke):
+    rows = [line.split() for line in invoke("models").stdout.splitlines()]
+    assert rows[0] == ["size", "dynamics", "encoder", "dynamics", "reward", "total"]
+    told = {(row[0], row[1]): row[-1] for row in rows[1:]}
+    assert told["5m", "direct"] == "1,469,953" and told["5m-full", "direct"][0] == "5"
+    assert told["48m", "flow"] == "18,489,345"
+    small = json.loads(
+        invoke("models", "--obs", "3", "--actions", "1", "--json").stdout
+    )
+    assert small["pendulum"]["direct"]["total"] == 64_129
+
+
 # -------------------------------------------------------------------- list and show
 def test_list_shows_every_benchmark_with_the_time_it_takes(invoke):
     shown = invoke("list").stdout

