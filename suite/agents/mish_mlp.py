@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from suite.agents.stacked_mlp import flat_parameters
+from suite.worldmodels.activations import mish
 
 GAIN = 2**0.5
 
@@ -88,6 +89,6 @@ class MishMLP(nn.Module):
         x = x.expand(self.members, *x.shape)
         norms = zip(self.widths[1:], self.scales, self.shifts, strict=False)
         for layer, (width, scale, shift) in enumerate(norms):
-            x = F.mish(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
-            x = torch.addcmul(shift, F.layer_norm(x, (width,)), scale)
+            x = mish(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
+            x = torch.addcmul(shift, functional.layer_norm(x, (width,)), scale)
         return torch.baddbmm(self.biases[-1], x, self.weights[-1])
