@@ -150,7 +150,7 @@ def pendulum_spec(
     horizon: int = 4,
     paper_horizon: int = 16,
     dynamics: Part | None = None,
-    times: tuple[str, str, str] = ("half a minute", "a minute", "10 minutes"),
+    times: tuple[str, str, str] = ("half a minute", "90 seconds", "10 minutes"),
 ) -> Benchmark:
     """PWM on the pendulum.
 
@@ -196,7 +196,8 @@ def pendulum_spec(
     )
 
 
-FLOW_TIMES = ("a minute", "3 minutes", "half an hour")
+FLOW_TIMES = ("a minute", "2 minutes", "20 minutes")
+DIAL_TIMES = ("a minute", "2 to 4 minutes", "half an hour")
 register_benchmark(
     pendulum_spec(
         "pwm-pendulum",
@@ -218,10 +219,10 @@ _DIAL = "PWM on the pendulum with one dial turned."
 BASE = {"model": "mlp", "horizon": 4}
 DIALS: tuple[tuple[dict[str, Any], Part | None, float], ...] = (
     (BASE, None, 1),
-    ({**BASE, "horizon": 16}, None, 3),
-    ({**BASE, "model": "heun2"}, flow("Heun", 2), 3),
-    ({**BASE, "model": "heun4"}, flow("Heun", 4), 5),
-    ({**BASE, "model": "euler8"}, flow("Euler", 8), 5),
+    ({**BASE, "horizon": 16}, None, 2.5),
+    ({**BASE, "model": "heun2"}, flow("Heun", 2), 1.7),
+    ({**BASE, "model": "heun4"}, flow("Heun", 4), 2.6),
+    ({**BASE, "model": "euler8"}, flow("Euler", 8), 2.8),
 )
 LABELS = {
     "return_mean": "return",
@@ -237,7 +238,7 @@ def _dial(axes: dict[str, Any], dynamics: Part | None) -> Benchmark:
         horizon=axes["horizon"],
         paper_horizon=axes["horizon"],
         dynamics=dynamics,
-        times=FLOW_TIMES,
+        times=DIAL_TIMES,
     )
 
 
@@ -255,7 +256,7 @@ register(
         scales={
             "smoke": SweepScale("seconds, all of it tiny"),
             "quick": SweepScale("5 minutes, a third of the steps, one seed"),
-            "default": SweepScale("90 minutes of a core"),
+            "default": SweepScale("70 minutes of a core"),
             "paper": SweepScale("2 hours of a core, the published ratio, one seed"),
         },
         figures=(
@@ -298,7 +299,7 @@ register(
         scales={
             "smoke": SweepScale("seconds, all of it tiny"),
             "quick": SweepScale("2 minutes, 5120 steps, one seed"),
-            "default": SweepScale("40 minutes of a core"),
+            "default": SweepScale("25 minutes of a core"),
             "paper": SweepScale("an hour of a core, the published ratio, one seed"),
         },
         figures=(
@@ -323,7 +324,7 @@ def hopper_spec(
     horizon: int = 4,
     paper_horizon: int = 16,
     dynamics: Part | None = None,
-    times: tuple[str, str] = ("3 minutes", "20 minutes"),
+    times: tuple[str, str] = ("2 minutes", "10 minutes"),
 ) -> Benchmark:
     """PWM on Hopper; its model learns terminations.
 
@@ -400,7 +401,7 @@ register(
                     horizon=axes["horizon"],
                     paper_horizon=axes["horizon"],
                     dynamics=dynamics,
-                    times=("10 minutes", "an hour"),
+                    times=("2 to 5 minutes", "10 to 30 minutes"),
                 ),
                 cost,
             )
@@ -409,8 +410,8 @@ register(
         baseline="mlp-horizon4",
         scales={
             "smoke": SweepScale("seconds, all of it tiny"),
-            "quick": SweepScale("20 minutes, they have hardly begun, one seed"),
-            "default": SweepScale("12 hours of a core"),
+            "quick": SweepScale("10 minutes, they have hardly begun, one seed"),
+            "default": SweepScale("5 hours of a core"),
             "paper": SweepScale("days of a core"),
         },
         figures=(Curves("return", "return_mean"), Bars("final")),
