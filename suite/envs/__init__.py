@@ -59,3 +59,8 @@ gym.register(
     entry_point="suite.envs.mushr_env:MushrEnv",
     vector_entry_point="suite.envs.mushr_env:MushrVectorEnv",
 )
+gym.register(
+    id="DFlexAnt-v0",
+    entry_point="suite.envs.dflex_ant:DFlexAntEnv",
+    vector_entry_point="suite.envs.dflex_ant:DFlexAntVectorEnv",
+)

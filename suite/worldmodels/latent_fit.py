@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from suite.checkpoints import require_like
+from suite.worldmodels.flat import Flattened
 from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
 from suite.worldmodels.subsequences import Subsequences
@@ -94,8 +95,9 @@ class LatentFit:
         self.model = model.to(device)
         self.loss, self.clip = loss or LatentLoss(), clip
         self.normalise_rewards = normalise_rewards
+        self._weights = Flattened(self.model)
         self._optimizer = torch.optim.Adam(
-            model.parameters(), lr=learning_rate, fused=True
+            [self._weights.flat], lr=learning_rate, fused=True
         )
         self._generator = torch.Generator(device).manual_seed(seed)
         self.updates = 0
@@ -116,14 +118,15 @@ class LatentFit:
         Raises:
             ValueError: If the pieces are of other sizes than the model.
             FloatingPointError: If the loss is no longer finite; weights stay.
+            RuntimeError: If the model was moved since the fit was made.
         """
         batch.require(self.model.state_size, self.model.action_size)
         if self.normalise_rewards:
             self.model.reward_scale.refresh(batch.rewards[batch.mask])
+        self._weights.zero_grad()
         found = self.losses(batch)
-        self._optimizer.zero_grad()
         found["model/loss"].backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        norm = torch.nn.utils.clip_grad_norm_([self._weights.flat], self.clip)
         told = {name: each.detach() for name, each in found.items()}
         if not torch.isfinite(norm):
             raise FloatingPointError(

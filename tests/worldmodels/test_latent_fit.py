@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from suite.checkpoints import pack, unpack
 from suite.storage import IntegrityError
+from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.latent_fit import LatentFit, LatentLoss
 from suite.worldmodels.latent_heads import TwoHot
@@ -139,6 +140,42 @@ def test_bins_learn_rewards_too():
     assert torch.corrcoef(told)[0, 1] > 0.9
 
 
+def test_updates_are_those_of_adam_with_the_gradient_cut():
+    fit = LatentFit(tiny_model(), learning_rate=1e-2, clip=0.5, loss=LOSS)
+    model = tiny_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for seed in range(3):
+        batch = pieces(seed=seed)
+        model.reward_scale.refresh(batch.rewards[batch.mask])
+        optimizer.zero_grad()
+        by_hand(model, batch, LOSS).backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        found = fit.update(batch)
+        torch.testing.assert_close(found["model/grad_norm"], norm)
+        assert norm > 0.5
+    for left, right in zip(fit.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+def test_a_gradient_that_others_left_is_not_taken():
+    fits = [LatentFit(tiny_model(), learning_rate=1e-2) for _ in range(3)]
+    fits[1].model.encode(torch.ones(2, OBS)).square().sum().backward()
+    fits[2].model.zero_grad()  # sets all gradients to None
+    found = [[fit.update(pieces()), fit.update(pieces())] for fit in fits]
+    assert found[0] == found[1] == found[2]
+    for other in fits[1:]:
+        for left, right in zip(states(fits[0]), states(other), strict=True):
+            assert torch.equal(left, right)
+
+
+def test_a_model_that_moved_after_its_fit_was_made_is_refused():
+    fit = LatentFit(tiny_model())
+    fit.model.double()
+    with pytest.raises(RuntimeError, match="weights were replaced since"):
+        fit.update(pieces())
+
+
 # ------------------------------------------------------------------------ checkpoints
 def states(fit: LatentFit) -> list[torch.Tensor]:
     return [part.clone() for part in fit.model.state_dict().values()]
@@ -167,6 +204,26 @@ def test_the_state_of_another_model_is_refused():
     fit = LatentFit(tiny_model())
     with pytest.raises(IntegrityError, match=r"latent fit\.weights does not fit"):
         fit.load_state(LatentFit(tiny_model(has_end=True)).state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dynamics", [None, Flow(taus="midpoint")], ids=str)
+def test_an_accelerator_finds_the_same(dynamics):
+    losses = []
+    for device in ("cpu", "cuda"):
+        model = tiny_model(has_end=True, dynamics=dynamics)
+        fit = LatentFit(model, learning_rate=1e-3, device=device)
+        batch = Subsequences(*(part.to(device) for part in pieces()))
+        told = [fit.update(batch)["model/loss"].cpu() for _ in range(5)]
+        again = LatentFit(
+            tiny_model(has_end=True, dynamics=dynamics),
+            learning_rate=1e-3,
+            device=device,
+        )
+        again.load_state(fit.state())
+        told.append(again.update(batch)["model/loss"].cpu())
+        losses.append(torch.stack(told))
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------- errors
