@@ -118,3 +118,50 @@ def test_the_pendulums_model_has_the_numbers_it_should():
     hidden = (65 * 128 + 3 * 128) + (128 * 128 + 3 * 128)
     known = encoder + 2 * hidden + (128 * 64 + 3 * 64) + (128 + 1)
     assert weight_count(agent_of(get("pwm-pendulum")).fit.model) == known == 64_129
+
+
+# -------------------------------------------------------------------------------- ant
+ANT = [f"pwm-ant-{size}" for size in ("5m", "48m")]
+VARIANTS = {"": None, "-flow-v1": Heun(2), "-flow-v2": Heun(4), "-flow-v3": Euler(8)}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ANT)
+def test_an_ants_paper_is_the_seeds(name, variant):
+    spec = get(name + variant).at_scale("paper")
+    agent = to_json(spec)["agent"]["kwargs"]
+    # The seed: 16 steps, batch 1024, 15k epochs, 20k of a flow, rates that fall.
+    assert agent["first_order"]["kwargs"] == {"horizon": 16}
+    assert agent["fitting"]["kwargs"] == {
+        "first": 1000, "updates": 8, "batch_size": 1024, "final_learning_rate": 1e-5,
+    }  # fmt: skip
+    assert (spec.env.num_envs, agent["pace"]["kwargs"]["updates"]) == (128, 1)
+    epochs = 20_000 if variant else 15_000
+    assert agent["pace"]["kwargs"]["collect"] == 128 * 16
+    assert spec.total_timesteps == epochs * 128 * 16
+    fit = agent["fit"]["kwargs"]
+    assert fit["learning_rate"] == 3e-4
+    assert fit["loss"]["kwargs"] == {"consistency": 1.0, "reward": 1 / 16}
+    assert fit["model"]["kwargs"]["size"] == name.removeprefix("pwm-ant-")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_ants_update_is_finite_and_changes_every_part(variant):
+    spec = get("pwm-ant-5m" + variant).with_settings(
+        {"env.num_envs": 4, "agent.pace.collect": 64, "agent.pace.epoch": 64,
+         "agent.pace.exploration": 64, "agent.fitting.first": 0,
+         "agent.fitting.updates": 2, "agent.fitting.batch_size": 4,
+         "agent.first_order.batch_size": 4}
+    )  # fmt: skip
+    agent = agent_of(spec)
+    agent.env.seed(0)
+    parts = (agent.fit.model, agent.first_order.actor, agent.first_order.critics)
+    before = [[each.clone() for each in part.parameters()] for part in parts]
+    list(agent.iterate(128))
+    for part, old in zip(parts, before, strict=True):
+        pairs = list(zip(part.parameters(), old, strict=True))
+        assert all(bool(new.isfinite().all()) for new, _ in pairs)
+        assert all(not new.equal(kept) for new, kept in pairs)
+    strategy = agent.fit.model.strategy
+    solver = strategy.solver if isinstance(strategy, Flow) else None
+    assert solver == VARIANTS[variant]
