@@ -10,3 +10,5 @@ from suite_bench.benchmarks import pickcube as pickcube
 from suite_bench.benchmarks import pickcube_critic as pickcube_critic
 from suite_bench.benchmarks import planning as planning
 from suite_bench.benchmarks import planning_sweeps as planning_sweeps
+from suite_bench.benchmarks import pwm as pwm
+from suite_bench.benchmarks import pwm_ant as pwm_ant

@@ -22,6 +22,10 @@ COMMANDS = {
         "suite_bench.predictions:predictions",
         "Draw what a run's model predicts.",
     ),
+    "checkpoints": (
+        "suite_bench.checkpoints:checkpoints",
+        "Evaluate all policies that a seed kept.",
+    ),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
     "models": ("suite_bench.models:models", "Show the sizes of latent world models."),
     "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),

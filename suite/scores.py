@@ -33,6 +33,7 @@ class NormalizedReturn:
         steps: The time limit, or more.
         seed: Of all episodes.
         threads: Threads that step the rows; results do not depend on it.
+        told: Numbers of ``info`` whose means over all steps are told, too.
 
     Raises:
         ValueError: If there is no such reference or no episode to play.
@@ -50,6 +51,7 @@ class NormalizedReturn:
         steps: int = 1000,
         seed: int = 0,
         threads: int = 1,
+        told: Sequence[str] = (),
     ):
         if min(episodes, steps) < 1:
             raise ValueError(
@@ -61,7 +63,7 @@ class NormalizedReturn:
             self._scales["normalized_return"] = _known(reference)
         if local is not None:
             self._scales["normalized_return_local"] = _pair(local)
-        self.steps, self.seed = steps, seed
+        self.steps, self.seed, self.told = steps, seed, tuple(told)
         self._env = make_env(episodes, autoreset_mode="disabled", num_threads=threads)
 
     def __call__(self, policy: Any, key: int) -> dict[str, float]:
@@ -73,10 +75,11 @@ class NormalizedReturn:
 
         Raises:
             FloatingPointError: If the policy's weights are NaN or infinite.
-            ValueError: If an episode does not end within ``steps``.
+            ValueError: If an episode does not end within ``steps``, or ``info`` lacks
+                a number that shall be told.
         """
         require_finite(policy)
-        returns, lengths = self._played(policy, key)
+        returns, lengths, told = self._played(policy, key)
         points = {
             name: 100 * float(normalized_score(returns.mean(), *ends))
             for name, ends in self._scales.items()
@@ -86,26 +89,40 @@ class NormalizedReturn:
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),
             "episode_length": float(lengths.mean()),
+            **{n: float(sums.sum() / lengths.sum()) for n, sums in told.items()},
         }
 
-    def _played(self, policy: Any, key: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns and lengths (N,) of one episode a row."""
+    def _played(
+        self, policy: Any, key: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Returns, lengths and sums of what is told (N,), of one episode a row."""
         words = np.random.SeedSequence([self.seed, key]).generate_state(1)
         obs, _ = self._env.reset(seed=int(words[0] >> 1))  # 31 bits, as some want
         returns, lengths = np.zeros((2, self._env.num_envs))
         running, memory = np.ones(self._env.num_envs, bool), None
+        told = {name: np.zeros(self._env.num_envs) for name in self.told}
         for _ in range(self.steps):
             actions, memory = policy.predict(obs, state=memory, deterministic=True)
-            obs, rewards, terminated, truncated, _ = self._env.step(actions)
+            obs, rewards, terminated, truncated, info = self._env.step(actions)
+            for name in told:
+                told[name] += np.where(running, _number(info, name), 0.0)
             returns += np.where(running, rewards, 0.0)
             lengths += running
             running &= ~(terminated | truncated)
             if not running.any():
-                return returns, lengths
+                return returns, lengths, told
         raise ValueError(
             f"{running.sum()} of {len(running)} episodes did not end within "
             f"{self.steps} steps; set evaluation.steps to the time limit or more"
         )
+
+
+def _number(info: dict[str, Any], name: str) -> np.ndarray:
+    if name not in info:
+        raise ValueError(
+            f"info has no {name!r} to tell of; it has {', '.join(sorted(info))}"
+        )
+    return info[name]
 
 
 def _known(reference: str) -> tuple[float, float]:

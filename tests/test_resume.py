@@ -427,6 +427,12 @@ elif point in ("fit", "refit"):
 elif point == "gradient":
     from suite.agents.offline_learner import OfflineLearner
     hook(OfflineLearner, "update")
+elif point == "policy":
+    from suite.agents.first_order import FirstOrderUpdate
+    hook(FirstOrderUpdate, "update")
+elif point == "latent":
+    from suite.worldmodels.latent_fit import LatentFit
+    hook(LatentFit, "update")
 elif point == "soft":
     from suite.agents.soft_update import SoftUpdate
     hook(SoftUpdate, "update")
@@ -448,6 +454,9 @@ POINTS = {
     # The first iteration explores and has none of both.
     "soft": {"toy": 6},
     "refit": {"toy": 4},
+    # The first iteration has one block of updates, three of the model more.
+    "policy": {"toy": 3},
+    "latent": {"toy": 8},
 }
 ONLINE, OFFLINE = ("ppo", "awr", "rerollout", "smoke"), ("iql", "cql")
 MODEL_BASED, OFF_POLICY = ("mpc", "model"), ("sac", "mbpo", "dyna")
@@ -458,6 +467,7 @@ KILLS = [
     *((name, "fit") for name in MODEL_BASED),
     *((name, "soft") for name in OFF_POLICY),
     *((name, "refit") for name in ("mbpo", "dyna")),
+    *(("pwm", point) for point in ("policy", "latent", "checkpoint")),
     *((name, "checkpoint") for name in (*ONLINE, *OFFLINE, *MODEL_BASED, *OFF_POLICY)),
 ]
 

@@ -9,6 +9,7 @@ import torch
 from toys import TIME_LIMIT, ToyVectorEnv
 
 from suite.agents.tanh_policy import TanhPolicy
+from suite.benchmark import get
 from suite.cards import D4RL
 from suite.scores import NormalizedReturn
 
@@ -77,3 +78,19 @@ def test_an_episode_beyond_the_steps_is_told_and_so_is_a_broken_policy():
         score(steps=3)(policy(9.0), 0)
     with pytest.raises(FloatingPointError, match="has diverged"):
         score()(policy(float("nan")), 0)
+
+
+def test_numbers_of_info_are_told_as_means_over_steps():
+    make_env = get("pwm-ant-5m").make_env
+
+    layer = torch.nn.Linear(37, 8)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    still = TanhPolicy([layer], gym.spaces.Box(-1.0, 1.0, (8,)))
+    found = NormalizedReturn(
+        make_env, reference=None, episodes=2, steps=1000, told=["x_velocity"]
+    )(still, 0)
+    # Who stands still is paid about 1.2 a step, and goes nowhere.
+    assert abs(found["x_velocity"]) < 0.1 and 1000 < found["return_mean"] < 1300
+    with pytest.raises(ValueError, match="info has no 'speed' to tell of"):
+        NormalizedReturn(make_env, reference=None, episodes=2, told=["speed"])(still, 0)

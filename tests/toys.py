@@ -405,6 +405,45 @@ TOY_DYNA = _off_policy(
     fit_every=24,
     memory=Part("suite.agents.replay:Replay", {"capacity": 50}),  # it wraps around
 )
+_PACE = {"exploration": 32, "collect": 16, "updates": 1, "epoch": 32}
+_FIRST_ORDER = {"horizon": 2, "batch_size": 8, "actor_arch": [8], "critic_arch": [8]}
+_SIZES = {"latent": 8, "encoder": [8], "hidden": [8]}
+_LATENT = {
+    "size": Part("suite.worldmodels.latent_sizes:LatentSizes", _SIZES),
+    "has_end": True,
+}
+TOY_PWM = Benchmark(
+    name="toy-pwm",
+    about="The same point, through a latent model. It is for tests.",
+    env=Env("toys:Toy-v0", num_envs=4),
+    agent=Part(
+        "suite.agents.pwm:PWM",
+        {
+            "fit": Part(
+                "suite.worldmodels.latent_fit:LatentFit",
+                {
+                    "model": Part(
+                        "suite.worldmodels.latent:LatentModel",
+                        {"obs_size": 1, "action_size": 1, **_LATENT},
+                    )
+                },
+            ),
+            "first_order": Part("suite.agents.first_order:FirstOrder", _FIRST_ORDER),
+            "pace": Part("suite.agents.pace:Pace", _PACE),
+            "fitting": Part(
+                "suite.agents.pwm:Fitting",
+                {"first": 3, "updates": 2, "batch_size": 8, "capacity": 100},
+            ),
+        },
+    ),
+    total_timesteps=128,
+    evaluation=Part(
+        "suite.scores:NormalizedReturn",
+        {"reference": None, "episodes": 4, "steps": 10},
+    ),
+    metric="return_mean",
+    checkpoint_at=(0, 2),
+)
 RESUMABLE = {
     "ppo": TOY_PPO,
     "awr": TOY_AWR,
@@ -417,4 +456,5 @@ RESUMABLE = {
     "sac": TOY_SAC,
     "mbpo": TOY_MBPO,
     "dyna": TOY_DYNA,
+    "pwm": TOY_PWM,
 }

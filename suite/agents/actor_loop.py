@@ -1,13 +1,13 @@
-"""Real steps of a squashed policy in a vector environment, as transitions."""
+"""Real steps of a policy in a vector environment, as transitions."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from suite.agents.squashed import SquashedPolicy
+from suite.agents.squashed import BoxPolicy
 from suite.agents.vec import SnapshotVecEnv
 from suite.arrays import Snapshot
 from suite.checkpoints import require_like
@@ -15,10 +15,22 @@ from suite.worldmodels.experience import Experience
 from suite.wrappers import restorable
 
 
+class Walk(NamedTuple):
+    """T steps of N rows.
+
+    Attributes:
+        real: The T N transitions, one step of all rows after the other.
+        done: (T, N) bool, whether the episode ended or was cut off with the step.
+    """
+
+    real: Experience
+    done: torch.Tensor
+
+
 class ActorLoop:
     """Where an agent stands in its environment, and how it goes on.
 
-    Use it through ``SAC``.
+    Use it through ``SAC`` or ``PWM``.
 
     Args:
         env: To act in; whoever seeds it does so before the first step.
@@ -26,13 +38,17 @@ class ActorLoop:
         seed: Of the policy's noise and of uniform actions.
     """
 
-    def __init__(self, env: SnapshotVecEnv, policy: SquashedPolicy, seed: int):
+    def __init__(self, env: SnapshotVecEnv, policy: BoxPolicy, seed: int):
         self.env, self._policy = env, policy
         self._generator = torch.Generator().manual_seed(seed)
         self._obs: np.ndarray | None = None
         self._returns: list[float] = []  # of episodes that ended, not told yet
 
     def collect(self, steps: int, *, is_uniform: bool) -> Experience:
+        """The transitions of ``walk``, T N of them."""
+        return self.walk(steps, is_uniform=is_uniform).real
+
+    def walk(self, steps: int, *, is_uniform: bool) -> Walk:
         """So many steps of every row, with the actions that the environment got.
 
         Args:
@@ -40,14 +56,14 @@ class ActorLoop:
             is_uniform: Whether actions are uniform instead of the policy's.
 
         Returns:
-            T N transitions, on the policy's device.
+            What they were, on the policy's device.
 
         Raises:
             ValueError: If an observation or a reward is NaN or infinite.
         """
         if self._obs is None:
             self._obs = np.asarray(self.env.reset(), np.float32)
-        rows = []
+        rows, ends = [], []
         for _ in range(steps):
             actions = self._actions(self._obs, is_uniform)
             obs, rewards, dones, infos = self.env.step(actions)
@@ -61,10 +77,12 @@ class ActorLoop:
                     terminated[row] = not infos[row]["TimeLimit.truncated"]
                     self._returns.append(infos[row]["episode"]["r"])
             rows.append((self._obs, actions, rewards, next_obs, terminated))
+            ends.append(np.asarray(dones, bool))
             self._obs = obs
         columns = (np.concatenate(column) for column in zip(*rows, strict=True))
         device = str(self._policy.scale.device)
-        return Experience.of(*columns, device=device)
+        found = Experience.of(*columns, device=device)
+        return Walk(found, torch.as_tensor(np.stack(ends), device=device))
 
     def _actions(self, obs: np.ndarray, is_uniform: bool) -> np.ndarray:
         policy = self._policy

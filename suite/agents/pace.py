@@ -40,3 +40,15 @@ class Pace:
     def updates_per_epoch(self) -> int:
         """Gradient updates of an epoch after the exploration."""
         return self.epoch // self.collect * self.updates
+
+    def require_rows(self, rows: int) -> None:
+        """Refuse an environment whose rows cannot share the steps of ``collect``.
+
+        Raises:
+            ValueError: Naming both.
+        """
+        if self.collect % rows:
+            raise ValueError(
+                f"collect must be a multiple of the {rows} rows of the environment, "
+                f"got {self.collect}"
+            )

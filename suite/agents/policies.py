@@ -24,9 +24,10 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from suite.agents.encoded_policy import EncodedPolicy
 from suite.agents.planned_policy import PlannedPolicy, model_card
 from suite.agents.ppo import PPO
-from suite.agents.squashed import SquashedPolicy
+from suite.agents.squashed import BoxPolicy, SquashedPolicy
 from suite.agents.state import is_critic, load_weights
 from suite.agents.tanh_policy import TanhPolicy
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
@@ -122,7 +123,7 @@ def _no_critic(policy: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_policy(
-    policy: ActorCriticPolicy | SquashedPolicy | TanhPolicy,
+    policy: ActorCriticPolicy | BoxPolicy | TanhPolicy,
     folder: Path,
     card: dict[str, Any],
     *,
@@ -131,8 +132,8 @@ def save_policy(
     """Write a policy to a folder that ``load_policy`` reads; atomic, hashed.
 
     Args:
-        policy: An SB3 ``MlpPolicy`` for a Box action space, a ``SquashedPolicy`` or a
-            ``TanhPolicy``.
+        policy: An SB3 ``MlpPolicy`` for a Box action space, a ``SquashedPolicy``, an
+            ``EncodedPolicy`` or a ``TanhPolicy``.
         folder: Where; replaced if it exists.
         card: Provenance, any JSON.
         with_critic: False halves the size, for policies that are only acted with.
@@ -168,6 +169,11 @@ def architecture(policy: Any) -> dict[str, Any]:
 
 @architecture.register
 def _(policy: SquashedPolicy) -> dict[str, Any]:
+    return policy.architecture()
+
+
+@architecture.register
+def _(policy: EncodedPolicy) -> dict[str, Any]:
     return policy.architecture()
 
 
@@ -221,6 +227,7 @@ MODELS = ("planned", "dynamics")  # cards of what ``load_policy`` cannot build
 # By what a card calls it; cards from before there were kinds say nothing.
 _BUILT = {
     "actor-critic": _actor_critic,
+    "encoded": EncodedPolicy.built,
     "squashed": SquashedPolicy.built,
     "tanh": TanhPolicy.built,
 }

@@ -56,7 +56,7 @@ class SAC:
     ):
         self.env, self.device = SnapshotVecEnv(env), device
         self.pace, self.memory = pace or Pace(), memory or Replay()
-        _require_rows(self.pace, env.num_envs)
+        self.pace.require_rows(env.num_envs)
         words = np.random.SeedSequence(seed).generate_state(4).tolist()
         self.soft = SoftUpdate(
             soft or Soft(),
@@ -179,11 +179,3 @@ def _obs_size(space: gym.Space) -> int:
             "gymnasium.wrappers.FlattenObservation"
         )
     return space.shape[0]
-
-
-def _require_rows(pace: Pace, rows: int) -> None:
-    if pace.collect % rows:
-        raise ValueError(
-            f"collect must be a multiple of the {rows} rows of the environment, got "
-            f"{pace.collect}"
-        )

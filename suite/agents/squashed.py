@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -76,44 +77,38 @@ def raw_gradient(found: Drawn, by_action: torch.Tensor, by_log_prob: float):
     return torch.cat([by_mean, by_log_std], dim=1)
 
 
-class SquashedPolicy(torch.nn.Module):
-    """Acts by tanh of a Gaussian, stretched to the bounds of the actions.
+class BoxPolicy(ABC, torch.nn.Module):
+    """Acts in a box, by numbers within [-1, 1] that are stretched to its bounds.
 
-    Use it through ``SAC``, whose actor it is, or ``suite.load_policy``.
+    Subclass it with ``forward`` and ``act``.
 
-        action = centre + scale * tanh(mu(obs) + sigma(obs) * eps)
+    Attributes:
+        centre: (A,), of the box.
+        scale: (A,), half its width.
 
     Args:
-        network: Of one member, from observations (O,) to mu and log sigma (2 A,).
-        action_space: Of the environment, bounded.
+        action_space: Of the environment.
+        device: Where it acts.
 
     Raises:
-        ValueError: If the actions have no bounds or are of another number.
+        ValueError: If the actions have no bounds.
     """
 
     centre: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, network: StackedMLP, action_space: gym.Space):
+    def __init__(self, action_space: gym.Space, device: torch.device):
         super().__init__()
-        space = require_bounded(action_space)
-        if (network.members, network.widths[-1]) != (1, 2 * space.shape[0]):
-            raise ValueError(
-                f"a policy for {space} needs one network with {2 * space.shape[0]} "
-                f"outputs, got {network.members} with {network.widths[-1]}"
-            )
-        self.network, self.action_space = network, space
-        unit = to_unit_box(space)
-        device = network.flat.device
+        self.action_space = require_bounded(action_space)
+        unit = to_unit_box(self.action_space)
         for name, values in (("centre", unit.shift), ("scale", unit.spread)):
             self.register_buffer(name, torch.tensor(values).float().to(device))
 
+    @abstractmethod
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """The most likely actions before squashing, squashed: (N, A) of (N, O)."""
-        mean = self.network(obs)[0].chunk(2, dim=1)[0]
-        return self.centre + self.scale * torch.tanh(mean)
+        """Actions (N, A) without noise for observations (N, O)."""
 
-    @torch.no_grad()
+    @abstractmethod
     def act(
         self, obs: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
@@ -123,9 +118,6 @@ class SquashedPolicy(torch.nn.Module):
             obs: On the policy's device.
             generator: Of the noise, on the CPU; None is torch's global one.
         """
-        raw = self.network(obs)[0]
-        noise = torch.randn(len(obs), raw.shape[1] // 2, generator=generator)
-        return self.centre + self.scale * drawn(raw, noise.to(raw)).action
 
     def predict(
         self,
@@ -151,6 +143,46 @@ class SquashedPolicy(torch.nn.Module):
         with torch.inference_mode():
             actions = (self(rows) if deterministic else self.act(rows)).cpu().numpy()
         return (actions if obs.ndim > 1 else actions[0]), None
+
+
+class SquashedPolicy(BoxPolicy):
+    """Acts by tanh of a Gaussian, stretched to the bounds of the actions.
+
+    Use it through ``SAC``, whose actor it is, or ``suite.load_policy``.
+
+        action = centre + scale * tanh(mu(obs) + sigma(obs) * eps)
+
+    Args:
+        network: Of one member, from observations (O,) to mu and log sigma (2 A,).
+        action_space: Of the environment, bounded.
+
+    Raises:
+        ValueError: If the actions have no bounds or are of another number.
+    """
+
+    def __init__(self, network: StackedMLP, action_space: gym.Space):
+        super().__init__(action_space, network.flat.device)
+        space = self.action_space
+        if (network.members, network.widths[-1]) != (1, 2 * space.shape[0]):
+            raise ValueError(
+                f"a policy for {space} needs one network with {2 * space.shape[0]} "
+                f"outputs, got {network.members} with {network.widths[-1]}"
+            )
+        self.network = network
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """The most likely actions before squashing, squashed: (N, A) of (N, O)."""
+        mean = self.network(obs)[0].chunk(2, dim=1)[0]
+        return self.centre + self.scale * torch.tanh(mean)
+
+    @torch.no_grad()
+    def act(
+        self, obs: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """See ``BoxPolicy.act``."""
+        raw = self.network(obs)[0]
+        noise = torch.randn(len(obs), raw.shape[1] // 2, generator=generator)
+        return self.centre + self.scale * drawn(raw, noise.to(raw)).action
 
     def architecture(self) -> dict[str, Any]:
         """What is written down to build it again."""

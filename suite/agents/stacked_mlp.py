@@ -103,13 +103,7 @@ class StackedMLP(nn.Module):
             for fan_in, fan_out in pairwise(self.widths)
             for shape in ((members, fan_in, fan_out), (members, 1, fan_out))
         ]
-        sizes = [math.prod(shape) for shape in shapes]
-        self.flat = torch.empty(sum(sizes), device=device)
-        self.flat.grad = torch.zeros_like(self.flat)
-        views = [_views(whole, sizes, shapes) for whole in (self.flat, self.flat.grad)]
-        parameters = [nn.Parameter(view) for view in views[0]]
-        for parameter, grad in zip(parameters, views[1], strict=True):
-            parameter.grad = grad
+        self.flat, parameters = flat_parameters(shapes, device)
         self.weights = nn.ParameterList(parameters[::2])
         self.biases = nn.ParameterList(parameters[1::2])
         self._initialise(generator)
@@ -222,13 +216,19 @@ class FlatAdam:
 
     Args:
         flat: What to step; its ``grad`` is read.
-        learning_rate: Of every step.
+        learning_rate: Of the next step; may be set between two.
+        betas: How much of the old moments stays.
 
     Source: Kingma and Ba 2015, algorithm 1, arXiv:1412.6980.
     """
 
-    def __init__(self, flat: torch.Tensor, learning_rate: float):
-        self._flat, self._learning_rate = flat, learning_rate
+    def __init__(
+        self,
+        flat: torch.Tensor,
+        learning_rate: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ):
+        self._flat, self.learning_rate, self._betas = flat, learning_rate, betas
         self._mean, self._square = torch.zeros_like(flat), torch.zeros_like(flat)
         self._steps = torch.zeros((), device=flat.device)
 
@@ -242,9 +242,9 @@ class FlatAdam:
             [self._square],
             [],
             [self._steps.add_(1)],
-            lr=self._learning_rate,
-            beta1=0.9,
-            beta2=0.999,
+            lr=self.learning_rate,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
             weight_decay=0.0,
             eps=1e-8,
             amsgrad=False,
@@ -266,6 +266,23 @@ class FlatAdam:
         require_like(tree, {n: t.cpu() for n, t in own.items()}, where)
         for name, tensor in own.items():
             tensor.copy_(tree[name])
+
+
+def flat_parameters(
+    shapes: Sequence[tuple[int, ...]], device: str = "cpu"
+) -> tuple[torch.Tensor, list[nn.Parameter]]:
+    """Parameters of so many shapes that lie in one array (P,), gradients too.
+
+    Their numbers are not set yet.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    flat = torch.empty(sum(sizes), device=device)
+    flat.grad = torch.zeros_like(flat)
+    parameters = [nn.Parameter(view) for view in _views(flat, sizes, shapes)]
+    grads = _views(flat.grad, sizes, shapes)
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = grad
+    return flat, parameters
 
 
 def _views(

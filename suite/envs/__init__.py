@@ -50,6 +50,11 @@ gym.register(
     vector_entry_point="suite.envs.cheetah:CheetahVectorEnv",
 )
 gym.register(
+    id="BatchedPendulum-v1",
+    entry_point="suite.envs.pendulum:PendulumEnv",
+    vector_entry_point="suite.envs.pendulum:PendulumVectorEnv",
+)
+gym.register(
     id="MuSHR-v0",
     entry_point="suite.envs.mushr_env:MushrEnv",
     vector_entry_point="suite.envs.mushr_env:MushrVectorEnv",

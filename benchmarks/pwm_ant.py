@@ -1,0 +1,109 @@
+"""PWM on the heavy ant: the seed's eight variants, two sizes by four models.
+
+``default`` is what two cores can do: a million steps with 256 pieces an update at the
+size called 5m, ten blocks at 48m, to see that it learns and what a block costs.
+``paper`` is the seed's: 1024 pieces, 15,000 blocks of 16 steps of 128 rows, 20,000 with
+a flow. Names of sizes are not numbers of weights: ``suite-bench models``.
+
+What differs from the publication: as in ``pwm.py``, with the published weights of the
+losses; a block of random steps comes first, where theirs waits for an episode's end;
+and the model learns terminations, which theirs took from the simulator in lockstep.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suite.benchmark import Benchmark, Env, Part, Scale, register
+from suite_bench.benchmarks.pwm import TINY, fitting, flow, latent_fit, pace
+
+ROWS, HORIZON = 128, 16
+BLOCK = ROWS * HORIZON  # real steps between two updates of the policy
+SEEDS = (0, 1, 2)
+EPOCHS = {"mlp": 15_000, "flow": 20_000}  # blocks; the seed's
+FLOWS = {"v1": ("Heun", 2), "v2": ("Heun", 4), "v3": ("Euler", 8)}
+
+
+def ant_spec(size: str, variant: str | None = None) -> Benchmark:
+    """A variant of the seed.
+
+    Args:
+        size: ``"5m"`` or ``"48m"``, the seed's widths.
+        variant: Of the flow, or None for a network that says the next latent.
+    """
+    dynamics = None if variant is None else flow(*FLOWS[variant])
+    kind = "a network" if variant is None else "a flow, {} {}".format(*FLOWS[variant])
+    fit = latent_fit((37, 8), size, 3e-4, dynamics=dynamics, has_end=True)
+    losses = {"consistency": 1.0, "reward": 1 / HORIZON}
+    fit = Part(
+        fit.call,
+        {
+            **fit.kwargs,
+            "loss": Part("suite.worldmodels.latent_fit:LatentLoss", losses),
+        },
+    )
+    epochs = EPOCHS["mlp" if variant is None else "flow"]
+    blocks = {"5m": 488, "48m": 10}[size]
+    return Benchmark(
+        name=f"pwm-ant-{size}" + (f"-flow-{variant}" if variant else ""),
+        about=(
+            f"PWM on the heavy ant with the widths called {size}: {kind} says the next "
+            "latent. Standing still earns 1200: look at the velocity."
+        ),
+        env=Env("DFlexAnt-v0", num_envs=ROWS),
+        agent=Part(
+            "suite.agents.pwm:PWM",
+            {
+                "fit": fit,
+                "first_order": Part(
+                    "suite.agents.first_order:FirstOrder", {"horizon": HORIZON}
+                ),
+                "pace": pace(BLOCK, BLOCK, 1, 10 * BLOCK if size == "5m" else BLOCK),
+                "fitting": fitting(1000 if size == "5m" else 10, 8, 256, 1e-5),
+            },
+        ),
+        total_timesteps=(1 + blocks) * BLOCK,
+        evaluation=Part(
+            "suite.scores:NormalizedReturn",
+            {
+                "reference": None,
+                "episodes": 10,
+                "steps": 1000,
+                "told": ["x_velocity"],
+            },
+        ),
+        metric="return_mean",
+        seeds=SEEDS,
+        every=5,
+        scales=_scales(size, epochs),
+    )
+
+
+def _scales(size: str, epochs: int) -> dict[str, Scale]:
+    smoke = {**TINY, "agent.first_order.horizon": 4}
+    quick: dict[str, Any] = {
+        "seeds": [0],
+        "agent.fitting.first": 10,
+        "agent.fitting.batch_size": 64,
+        "agent.pace.epoch": BLOCK,
+        "total_timesteps": 3 * BLOCK,
+        "evaluation.episodes": 2,
+    }
+    times = {"5m": ("2 minutes", "hours"), "48m": ("10 minutes", "an hour")}[size]
+    paper = {
+        "agent.fitting.first": 1000,
+        "agent.fitting.batch_size": 1024,
+        "agent.pace.epoch": 10 * BLOCK,
+        "total_timesteps": epochs * BLOCK,
+    }
+    return {
+        "smoke": Scale("seconds", smoke),
+        "quick": Scale(f"{times[0]}; two blocks, to see that it runs", quick),
+        "default": Scale(times[1]),
+        "paper": Scale("weeks of a core, hours of an accelerator; the seed's", paper),
+    }
+
+
+for _size in ("5m", "48m"):
+    for _variant in (None, *FLOWS):
+        register(ant_spec(_size, _variant))

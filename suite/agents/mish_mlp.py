@@ -1,0 +1,94 @@
+"""Multilayer perceptrons with Mish and layer norms, as stacked weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from suite.agents.stacked_mlp import flat_parameters
+from suite.worldmodels.activations import mish
+
+GAIN = 2**0.5
+
+
+class MishMLP(nn.Module):
+    """E networks of the same form, evaluated side by side in one product a layer.
+
+    Use it for actor (E = 1) and critics of ``PWM``. A hidden layer is linear, Mish,
+    layer norm, in this order; the last layer is linear. All weights lie in one array,
+    ``flat``, all gradients in ``flat.grad``. First weights are orthogonal with gain
+    sqrt(2), biases 0.
+
+    Args:
+        members: E.
+        inputs: Numbers that go in.
+        outputs: Numbers that come out.
+        hidden: Widths of the hidden layers.
+        generator: Of the first weights; None is torch's global one.
+        device: Where the weights lie.
+
+    Raises:
+        ValueError: If a size is below 1.
+
+    Source: Georgiev et al. 2025, appendix, arXiv:2407.02466, and its code.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        inputs: int,
+        outputs: int,
+        *,
+        hidden: Sequence[int],
+        generator: torch.Generator | None = None,
+        device: str = "cpu",
+    ):
+        super().__init__()
+        if min(members, inputs, outputs, *hidden) < 1:
+            raise ValueError(
+                f"networks need sizes of 1 or more, got {members} members, {inputs} "
+                f"inputs, {outputs} outputs and hidden widths {list(hidden)}"
+            )
+        self.members, self.widths = members, (inputs, *hidden, outputs)
+        weights = [(members, *pair) for pair in pairwise(self.widths)]
+        rows = [(members, 1, width) for width in self.widths[1:]]
+        count, norms = len(weights), rows[:-1]
+        self.flat, found = flat_parameters([*weights, *rows, *norms, *norms], device)
+        self.weights = nn.ParameterList(found[:count])
+        self.biases = nn.ParameterList(found[count : 2 * count])
+        self.scales = nn.ParameterList(found[2 * count : 3 * count - 1])
+        self.shifts = nn.ParameterList(found[3 * count - 1 :])
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        self.flat.zero_()
+        for scale in self.scales:
+            scale.fill_(1)
+        for weight in self.weights:
+            for member in weight:
+                drawn = torch.empty(member.T.shape)
+                nn.init.orthogonal_(drawn, GAIN, generator=generator)
+                member.copy_(drawn.T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(E, B, out) of inputs (B, in), which all members get.
+
+        Raises:
+            ValueError: If an input has another width.
+        """
+        if x.shape[-1] != self.widths[0]:
+            raise ValueError(
+                f"the networks take {self.widths[0]} numbers a row, got "
+                f"{tuple(x.shape)}"
+            )
+        x = x.expand(self.members, *x.shape)
+        norms = zip(self.widths[1:], self.scales, self.shifts, strict=False)
+        for layer, (width, scale, shift) in enumerate(norms):
+            x = mish(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
+            x = torch.addcmul(shift, functional.layer_norm(x, (width,)), scale)
+        return torch.baddbmm(self.biases[-1], x, self.weights[-1])
