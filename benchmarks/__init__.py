@@ -1,5 +1,6 @@
 """The benchmarks of the suite; importing this package registers them."""
 
+from suite_bench.benchmarks import driving as driving
 from suite_bench.benchmarks import mbpo as mbpo
 from suite_bench.benchmarks import offline as offline
 from suite_bench.benchmarks import offline_corruption as offline_corruption

@@ -134,6 +134,22 @@ def make_trajectories(
     return as_dataset(np.concatenate(readings), np.concatenate(actions), card)
 
 
+def driven(dataset_id: str) -> Dataset:
+    """The trajectories of an id, driven here and now.
+
+    Use it where there are few: a small run then needs no stored data.
+
+    Raises:
+        ValueError: If it is no id of trajectories.
+    """
+    made = trajectories(dataset_id)
+    if made is None:
+        raise ValueError(
+            f"{dataset_id!r} is no id of trajectories; one reads suite/mushr-real-v0"
+        )
+    return make_trajectories(made)
+
+
 def as_dataset(
     readings: np.ndarray, actions: np.ndarray, card: dict[str, Any]
 ) -> Dataset:
