@@ -6,7 +6,7 @@ leave. Every step, 256 sequences of 20 commands (1 s) are rolled out at once; wh
 simulator is planned with, 64, or ten laps would take half a day (``paper`` has 256).
 
     kinematic    a bicycle with the true wheelbase and nominal lags, without trim
-    identified   the same with twelve numbers that ``mushr-identified`` found
+    identified   the same with nine numbers that ``mushr-identified`` found
     simulator    MuJoCo itself, from the car's true state, hidden parts and gap included
 """
 
@@ -63,14 +63,14 @@ def servo(of: Part, **numbers: float) -> Part:
 # does not know, trim is 0.03, gain 0.9, the limits are -0.263 and 0.314.
 IDENTIFIED = car(
     servo(
-        plant("Kinematic", rear=0.1567, speed_lag=0.2563, steer_lag=0.15),
-        trim=0.0291,
-        gain=0.9031,
-        low=-0.264,
-        high=0.3076,
-        speed_gain=0.9543,
+        plant("Kinematic", rear=0.1565, speed_lag=0.2518, steer_lag=0.1534),
+        trim=0.0295,
+        gain=0.8995,
+        low=-0.2827,
+        high=0.3072,
+        speed_gain=0.9548,
     ),
-    delay=0.0664,
+    delay=0.0639,
 )
 
 
