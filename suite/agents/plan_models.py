@@ -107,7 +107,8 @@ class Simulator:
         """
         if not isinstance(seen.env, MushrVectorEnv):
             raise TypeError(
-                f"the simulator can only be planned with in MuSHR-v0, got {seen.env}"
+                "the simulator can only be planned with in MuSHR-v0, got "
+                f"{type(seen.env).__name__}"
             )
         batch, count = actions.shape[:2]
         rows = self._simulation(seen.env, batch * count)
