@@ -237,7 +237,7 @@ def identified_spec(kind: str, *, name: str, about: str, time: str) -> Benchmark
                 "elites": 8,
             },
         ),
-        total_timesteps=40,
+        total_timesteps=60,
         data=Part("suite.datasets:load_dataset", {"source": "suite/mushr-real-40k-v0"}),
         evaluation=Part(
             f"{MODELS}.open_loop:OpenLoop",
@@ -250,7 +250,7 @@ def identified_spec(kind: str, *, name: str, about: str, time: str) -> Benchmark
         ),
         metric="error_1s",
         seeds=(0, 1, 2),
-        every=10,
+        every=20,
         scales={
             "smoke": Scale("seconds, on five trajectories", smoke),
             "quick": Scale("seconds", {"agent.snippets": 100, "seeds": [0]}),
@@ -269,7 +269,7 @@ register(
             "A kinematic car whose trim, gains, limits, delay and lags are found from "
             f"200 trajectories, on 50 others. {_NEEDS}"
         ),
-        time="15 seconds",
+        time="20 seconds",
     )
 )
 register(
@@ -277,6 +277,6 @@ register(
         "Pacejka",
         name="mushr-identified-pacejka",
         about=f"The same with tyres that slide. {_NEEDS}",
-        time="2 minutes",
+        time="3 minutes",
     )
 )

@@ -89,7 +89,9 @@ class CrossEntropy:
         """What they cost (candidates,)."""
         order = np.argsort(costs, kind="stable")
         best = drawn[order[: self.elites]]
-        self.mean, self.std = best.mean(axis=0), best.std(axis=0)
+        # Smoothed, or the spread is gone before a valley that lies across is followed.
+        self.mean = (self.mean + best.mean(axis=0)) / 2
+        self.std = (self.std + best.std(axis=0)) / 2
         if costs[order[0]] < self.best_cost:
             self.best, self.best_cost = best[0].copy(), float(costs[order[0]])
 
