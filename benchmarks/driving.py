@@ -64,14 +64,14 @@ def servo(of: Part, **numbers: float) -> Part:
 # does not know, trim is 0.03, gain 0.9, the limits are -0.263 and 0.314.
 IDENTIFIED = car(
     servo(
-        plant("Kinematic", rear=0.1565, speed_lag=0.2518, steer_lag=0.1534),
-        trim=0.0295,
-        gain=0.8995,
-        low=-0.2827,
-        high=0.3072,
-        speed_gain=0.9548,
+        plant("Kinematic", rear=0.1577, speed_lag=0.22, steer_lag=0.1364),
+        trim=0.0292,
+        gain=0.9002,
+        low=-0.2615,
+        high=0.3065,
+        speed_gain=0.9545,
     ),
-    delay=0.0639,
+    delay=0.0773,
 )
 
 
