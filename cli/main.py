@@ -22,6 +22,7 @@ COMMANDS = {
         "suite_bench.predictions:predictions",
         "Draw what a run's model predicts.",
     ),
+    "film": ("suite_bench.film:film", "Film a drive of a benchmark's driver."),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
     "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),
 }
