@@ -2,6 +2,8 @@
 
 from suite_bench.benchmarks import driving as driving
 from suite_bench.benchmarks import mbpo as mbpo
+from suite_bench.benchmarks import mushr as mushr
+from suite_bench.benchmarks import mushr_cvar as mushr_cvar
 from suite_bench.benchmarks import offline as offline
 from suite_bench.benchmarks import offline_corruption as offline_corruption
 from suite_bench.benchmarks import pets as pets

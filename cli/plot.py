@@ -129,6 +129,7 @@ def print_tables(
         left = len(found["cells"]) - len(rows)
         click.echo(f"{left} cells without results are not shown.")
     _print_aggregates(found, shown)
+    _print_pairs(found)
     click.echo("\n".join(_footnotes(found)))
 
 
@@ -153,6 +154,32 @@ def _print_aggregates(found: dict[str, Any], shown: Unit) -> None:
                 for row in found["aggregates"]
             ],
         )
+
+
+def _print_pairs(found: dict[str, Any]) -> None:
+    """Rivals less the first one, drive by drive, where errors of drives are kept."""
+    kinds = {"mean": "mean", "median": "median", "p95": "95 %", "max": "largest"}
+    for name in dict.fromkeys(row["errors"] for row in found["pairs"]):
+        rows = [row for row in found["pairs"] if row["errors"] == name]
+        shown = unit(name.removeprefix("ood_"))
+        heading = f"{name} less that of {rows[0]['over']} ({shown.name}), 95 % below"
+        _print_table(
+            heading,
+            ["cell", "fits", *kinds.values()],
+            [
+                [
+                    f"{row['task'] or ''} {row['rival']}".strip(),
+                    str(row["data"] * row["fits"]),
+                    *(_difference(row["statistics"][kind], shown) for kind in kinds),
+                ]
+                for row in rows
+            ],
+        )
+
+
+def _difference(told: dict[str, float], shown: Unit) -> str:
+    value, low, high = (shown.shown(told[n]) for n in ("difference", "low", "high"))
+    return f"{value}\n{low} to {high}"
 
 
 def _print_table(heading: str, columns: list[str], rows: list[list[str]]) -> None:

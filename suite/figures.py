@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from suite.drive_figures import DRIVE_KINDS
 from suite.evaluation import Interval, mean_interval
 from suite.figure_looks import (
     HUES,
@@ -304,7 +305,12 @@ def _told(found: Interval, shown: Callable[[Any], Any] = float) -> dict[str, Any
     return {name: None if end is None else shown(end) for name, end in ends.items()}
 
 
-KINDS: Mapping[str, type] = {"curves": Curves, "bars": Bars, "comparison": Comparison}
+KINDS: Mapping[str, type] = {
+    "curves": Curves,
+    "bars": Bars,
+    "comparison": Comparison,
+    **DRIVE_KINDS,
+}
 
 
 def figure_from_json(document: Any) -> Figure:
@@ -317,7 +323,8 @@ def figure_from_json(document: Any) -> Figure:
         raise ConfigError(
             f"a figure's kind is one of {', '.join(KINDS)}, got {document}"
         )
-    fields = {**document, "conditions": tuple(document.get("conditions", ()))}
+    lists = {n: tuple(v) for n, v in document.items() if isinstance(v, list | tuple)}
+    fields = {**document, **lists}
     return record(KINDS[fields["kind"]], fields, "figure")
 
 

@@ -16,7 +16,8 @@ from suite.sweep import Trial
 from suite.sweep_folder import TABLES, SweepFolder
 
 KEPT_ROWS = 40  # of a table: enough for a curve
-KEPT_BYTES = 30_000  # of a seed at most
+KEPT_NUMBERS = 1200  # of a table: one of many columns has fewer rows
+KEPT_BYTES = 40_000  # of a seed at most
 
 
 def reuse(
@@ -67,8 +68,8 @@ def _copy(source: Path, target: Path) -> None:
 def thin(folder: SweepFolder, target: SweepFolder) -> dict[Trial, int]:
     """Copy what a sweep's finished trials need to be tabled, drawn and counted as done.
 
-    Use it to commit results: no weights, tables of at most ``KEPT_ROWS`` rows with six
-    significant digits.
+    Use it to commit results: no weights, tables of at most ``KEPT_ROWS`` rows and about
+    ``KEPT_NUMBERS`` numbers with six significant digits.
 
     Returns:
         Bytes of each trial that is now there.
@@ -106,13 +107,16 @@ def _thin_seed(source: Path, target: Path) -> None:
                 table.append({name: _short(value) for name, value in row.items()})
     spec = read_json(source / "spec.json")
     (target / "spec.json").write_text(json.dumps(spec) + "\n")
-    shutil.copyfile(source / "timing.json", target / "timing.json")
+    for name in ("timing.json", "details.npz"):
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
     write_json(target / "result.json", read_json(source / "result.json"))
 
 
 def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     """At most ``KEPT_ROWS``, evenly, the first and the last among them."""
-    last, kept = len(rows) - 1, min(len(rows), KEPT_ROWS)
+    most = KEPT_NUMBERS // max(map(len, rows), default=1)
+    last, kept = len(rows) - 1, min(len(rows), KEPT_ROWS, max(most, 2))
     picked = [round(i * last / max(kept - 1, 1)) for i in range(kept)]
     return [rows[i] for i in picked]
 

@@ -7,6 +7,7 @@ runs/<benchmark>/<label>-<digest>/seed-<n>/
     eval.csv      a row for each evaluation; it precedes the update of its iteration
     policies/<n>/ the policy after n updates, where the benchmark asks for it
     policy/       the last policy; of a model fit it is model/, and models/<n>/ above
+    details.npz   what the evaluation has to say beside, where it has
     result.json   written last: its presence means done
     timing.csv    wall-clock seconds of each phase
     timing.json   their sums, and when and with how many threads each session ran

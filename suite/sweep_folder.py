@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.cell import Cell
+from suite.details import read_details
 from suite.jobs import Job
 from suite.named_data import SameData
 from suite.parts import ConfigError
@@ -141,4 +142,6 @@ class SweepFolder:
             return None
         paths = [folder.seed(seed) / name for name in TABLES]
         tables = (read_table(path) if path.exists() else [] for path in paths)
-        return SeedResult(result, tuple(tables))
+        details = folder.seed(seed) / "details.npz"
+        arrays = read_details(details) if details.exists() else {}
+        return SeedResult(result, tuple(tables), arrays)

@@ -17,6 +17,8 @@ from suite.evaluation import (
     mean_interval,
     probability_of_improvement,
 )
+from suite.paired import pairs
+from suite.units import unit
 
 if TYPE_CHECKING:
     from suite.cell import Cell, Value
@@ -32,10 +34,12 @@ class SeedResult:
     Attributes:
         result: Of result.json.
         tables: Rows of eval.csv and of metrics.csv.
+        details: Arrays of details.npz, where the evaluation has some.
     """
 
     result: Mapping[str, Any]
     tables: tuple[Sequence[Mapping[str, float]], ...]
+    details: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def series(self, column: str) -> dict[float, float]:
         """A column by timesteps, from the first table that has it; empty if none."""
@@ -145,7 +149,17 @@ def summary(results: Results) -> dict[str, Any]:
         "cells": [_row(results, found) for found in results.cells],
         "aggregates": results.aggregates,
         "improvements": results.improvements,
+        "pairs": pairs(results, _compared_errors(sweep)),
     }
+
+
+def _compared_errors(sweep: Sweep) -> list[str]:
+    """The errors whose tails its figures compare."""
+    return [
+        str(getattr(figure, "values", ""))
+        for figure in sweep.figures
+        if figure.kind == "tails"
+    ]
 
 
 def _row(results: Results, found: CellResults) -> dict[str, Any]:
@@ -200,8 +214,10 @@ def _improvements(results: Results) -> Iterator[dict[str, Any]]:
             pair = [_matrix(results, rival, condition) for rival in (ours, theirs)]
             count = min(map(len, pair))
             if count:
-                # Side by side, so that each rival's seeds are drawn on their own.
-                both = np.hstack([scores[:count] for scores in pair])
+                # Side by side, so that each rival's seeds are drawn on their own; of
+                # errors less is better.
+                sign = -1 if unit(results.sweep.metric).best is min else 1
+                both = np.hstack([sign * scores[:count] for scores in pair])
                 yield {
                     "rival": ours,
                     "over": theirs,

@@ -15,6 +15,7 @@ from suite.artefacts import Artefact, located
 from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found, Learner, pack
 from suite.datasets import build_dataset
+from suite.details import Detailed, write_details
 from suite.evaluation import require_finite
 from suite.parts import ConfigError, build, resolve
 from suite.process import env_seed, random_state, seed_globals, set_random_state
@@ -316,6 +317,9 @@ class Training:
         self._save(self.home / self.product)
         if isinstance(self.agent, Recording):
             write_series(self.home / "series.npz", self.agent.series())
+        if isinstance(self.evaluation, Detailed):
+            found = self.evaluation.details(self.trained)
+            write_details(self.home / "details.npz", found)
         values = [row[self.spec.metric] for row in self.evaluations]
         best = unit(self.spec.metric).best
         peak = values.index(best(values))

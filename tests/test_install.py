@@ -75,12 +75,16 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def _expected_files() -> set[str]:
-    """Every module, scene and policy file of the checkout, as the wheel names it."""
+    """Every module, scene, policy and model of the checkout, as the wheel names it."""
     suite = ROOT / "suite"
     files = [*suite.rglob("*.py"), *(suite / "envs" / "assets").glob("*.xml")]
-    for folder in ("checkpoints", "behaviours"):
-        for policy in (suite / "agents" / folder).glob("*/"):
-            files += policy.iterdir()
+    for folder in (
+        "agents/checkpoints",
+        "agents/behaviours",
+        "worldmodels/checkpoints",
+    ):
+        for kept in (suite / folder).glob("*/"):
+            files += kept.iterdir()
     names = {path.relative_to(ROOT).as_posix() for path in files}
     names |= {f"suite_bench/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     specs = (ROOT / "benchmarks").glob("*.py")

@@ -54,3 +54,9 @@ gym.register(
     entry_point="suite.envs.mushr_env:MushrEnv",
     vector_entry_point="suite.envs.mushr_env:MushrVectorEnv",
 )
+# A layer above steps it, and its entry point says so; registering imports nothing.
+gym.register(
+    id="MuSHR-Learned-v0",
+    entry_point="suite.worldmodels.mushr_learned:MushrLearnedEnv",
+    vector_entry_point="suite.worldmodels.mushr_learned:MushrLearnedVectorEnv",
+)

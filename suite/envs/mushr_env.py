@@ -9,32 +9,17 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from suite.envs import mushr
 from suite.envs.arguments import require_known, require_positive, row_indices
 from suite.envs.batch import BatchEnv
-from suite.envs.mushr import Drift, Driving, Goal, Track
+from suite.envs.mushr import Goal
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_gaps import GAPS, Gap
+from suite.envs.mushr_tasks import checked_cars, goals_at, make_task
 from suite.envs.single import SingleEnv
-from suite.envs.tracks import LAYOUTS, centreline
 
-TASKS = ("track", "goal", "drift")
 DRIFT_FRICTION = 0.3  # of the floor under a drift, unless another is asked for
 MAX_FRICTION = 1.3  # half the car's track over its height: beyond it may tip over
 MAX_PAYLOAD = 3.0  # kg
-
-
-def make_task(task: str, track: str) -> Driving:
-    """The task of a name.
-
-    Raises:
-        ValueError: If there is none, or no such track.
-    """
-    require_known("task", task, TASKS)
-    require_known("track", track, tuple(LAYOUTS))
-    if task == "track":
-        return Track(centreline=centreline(track))
-    return Goal() if task == "goal" else Drift()
 
 
 def make_gap(gap: str, task: str, friction: float | None, payload: float | None) -> Gap:
@@ -173,30 +158,19 @@ class MushrVectorEnv(BatchEnv):
         Raises:
             ValueError: If the numbers are not finite or of another shape.
         """
-        ids, cars = row_indices(ids, self.num_envs), np.asarray(cars, float)
-        if cars.shape != (len(ids), 6) or not np.isfinite(cars).all():
-            raise ValueError(
-                f"cars must be finite numbers of shape {(len(ids), 6)}, got shape "
-                f"{cars.shape} and {np.count_nonzero(~np.isfinite(cars))} not finite"
-            )
+        ids = row_indices(ids, self.num_envs)
+        cars = checked_cars(cars, len(ids))
         if friction is not None:
             for value in np.ravel(friction):
                 require_friction("friction", float(value))
         if self._state is None:  # give every row something valid, as restore does
             self.reset(seed=0)
-        cars = cars.copy()
-        cars[:, mushr.THETA] = mushr.wrap(cars[:, mushr.THETA])
-        self.cars.place(ids, cars, self._goals(ids, cars), friction)
+        assert self._state is not None
+        goals = goals_at(self.driving, cars, self._state[ids])
+        self.cars.place(ids, cars, goals, friction)
         self._episodes.start(ids)
         self._refresh(ids)
         return self._obs[ids]
-
-    def _goals(self, ids: np.ndarray, cars: np.ndarray) -> np.ndarray:
-        if isinstance(self.driving, Track):
-            line = self.driving.centreline
-            return line.project(cars[:, mushr.X], cars[:, mushr.Y]).s[:, None]
-        assert self._state is not None
-        return self._state[ids, mushr.MEMORY :]
 
     def scene(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The car, its track or its goal, and the patches of other floor."""

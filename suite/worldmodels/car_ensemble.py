@@ -58,6 +58,20 @@ class CarEnsemble(nn.Module, ABC):
     ) -> Transition:
         """One step under actions (B, 2)."""
         twists = self.twists(z.car, action)
+        return self.follow(twists, z, action, generator=generator)
+
+    def follow(
+        self,
+        twists: Tensor,
+        z: CarEnsembleZ,
+        action: Tensor,
+        *,
+        generator: Noise = None,
+    ) -> Transition:
+        """The step (B, ...) that comes of what the members say, (E, B, 3).
+
+        Use it, after ``twists``, where their disagreement is to be known as well.
+        """
         twist, member = self._believed(twists, z.member, generator)
         state, car = z.car.state, self.dynamics.car
         pose = moved(state[..., :POSE], twist, car.dt)
@@ -73,6 +87,19 @@ class CarEnsemble(nn.Module, ABC):
         each = CarZ(*(leaf.expand(members, *leaf.shape) for leaf in z))
         actions = action.expand(1, members, *action.shape)
         return self.dynamics.unroll(each, actions).states[0][..., POSE:]
+
+    def disagreement(self, twists: Tensor) -> Tensor:
+        """How far members differ about the next twist, (B,).
+
+        The standard deviation over members, in deviations of the twists they were
+        fitted to: the root of the mean square over vx, vy and omega. 0 of one member.
+
+        Args:
+            twists: (E, B, 3).
+        """
+        scale = self.dynamics.twist_std.mean(dim=0)
+        spread = twists.std(dim=0, correction=0) / scale
+        return spread.square().mean(dim=-1).sqrt()
 
     @abstractmethod
     def _believed(

@@ -12,8 +12,9 @@ from torch import Tensor
 from suite.checkpoints import require_like
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
-from suite.worldmodels.car import CAR, POSE, TWIST, Car
+from suite.worldmodels.car import POSE, TWIST, Car
 from suite.worldmodels.car_dynamics import CarDynamics
+from suite.worldmodels.car_history import car_recordings
 from suite.worldmodels.car_optimisation import Optimisation, clipped
 from suite.worldmodels.car_selection import Judge, Selection, split
 from suite.worldmodels.recordings import Recordings
@@ -81,10 +82,7 @@ class CarFit:
         sets = [data] if isinstance(data, Dataset) else list(data)
         _require_counts(self.seeds, splits, len(sets))
         self._sha256 = [part.sha256 for part in sets]
-        each = [
-            Recordings.of(part, self.car.history, states=CAR, actions=2, device=device)
-            for part in sets
-        ]
+        each = [car_recordings(part, self.car, device) for part in sets]
         self.recordings = Recordings.concatenate(each)
         self.trained, held = _split(each, splits, selection.share)
         self.dynamics = CarDynamics(self.car, self.seeds).to(device)

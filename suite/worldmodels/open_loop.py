@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from suite.transitions import Dataset
 from suite.worldmodels.car import CAR, POSE
 from suite.worldmodels.car_dynamics import CarDynamics
+from suite.worldmodels.car_ensemble import CarEnsemble
+from suite.worldmodels.car_history import car_recordings
 from suite.worldmodels.car_motion import wrapped
 from suite.worldmodels.recordings import Recordings
 from suite.worldmodels.unrolled import Snippets, begun, unrolled
@@ -99,15 +101,28 @@ def _quantile(ranked: np.ndarray, share: float) -> float:
     return float(np.quantile(ranked, share, method=method))
 
 
+class Rolled(NamedTuple):
+    """Rollouts of a model along N recordings, or of E members along each.
+
+    Attributes:
+        states: (T, ..., N, 6) float64, as predicted.
+        truth: Likewise.
+        is_there: (T, ..., N) bool: which steps the recordings have.
+    """
+
+    states: Tensor
+    truth: Tensor
+    is_there: Tensor
+
+
 @torch.no_grad()
-def open_loop(model: Any, recordings: Recordings, dt: float) -> DriveErrors:
-    """Errors of rollouts along all trajectories, side by side.
+def rolled(model: Any, recordings: Recordings) -> Rolled:
+    """Roll a model out along all trajectories, side by side.
 
     Args:
         model: A ``DynamicsModel`` of a car. A ``CarDynamics`` of several members has
-            each of them on each trajectory.
+            each of them on each trajectory, an ensemble says one thing.
         recordings: Of the model's history.
-        dt: s, of a step.
     """
     snippets, is_there = _padded(recordings)
     if isinstance(model, CarDynamics) and model.members > 1:
@@ -122,14 +137,36 @@ def open_loop(model: Any, recordings: Recordings, dt: float) -> DriveErrors:
         )
         is_there = is_there[:, None].expand(-1, members, -1)
     found = unrolled(model, begun(model, snippets), snippets.actions)
-    predicted, truth = found.states[..., :CAR].double(), snippets.states[1:].double()
-    miss = predicted - truth
+    return Rolled(
+        found.states[..., :CAR].double(),
+        snippets.states[1:, ..., :CAR].double(),
+        is_there,
+    )
+
+
+def open_loop(model: Any, recordings: Recordings, dt: float) -> DriveErrors:
+    """Errors of rollouts along all trajectories.
+
+    Args:
+        model: See ``rolled``.
+        recordings: Of the model's history.
+        dt: s, of a step.
+    """
+    return measured(model, rolled(model, recordings), recordings, dt)
+
+
+def measured(
+    model: Any, found: Rolled, recordings: Recordings, dt: float
+) -> DriveErrors:
+    """Errors of rollouts; see ``open_loop``."""
+    miss, is_there = found.states - found.truth, found.is_there
     miss[..., POSE - 1] = wrapped(miss[..., POSE - 1])
-    by_name = _measured(miss, is_there, dt)
+    by_name = _errors(miss, is_there, dt)
     lost = ~(torch.linalg.vector_norm(miss[..., :2], dim=-1) < LOST)
-    if isinstance(model, CarDynamics):
-        limit = model.twist_limit if miss.dim() == 4 else model.twist_limit[0]
-        lost = lost | ~(predicted[..., POSE:].abs() <= limit).all(dim=-1)
+    if isinstance(model, (CarDynamics, CarEnsemble)):
+        limit = _dynamics(model).twist_limit
+        limit = limit if miss.dim() == 4 else limit.amax(dim=0)
+        lost = lost | ~(found.states[..., POSE:].abs() <= limit).all(dim=-1)
     by_name["diverged"] = (lost & is_there).any(dim=0).double()
     return DriveErrors(
         recordings.ids.cpu().numpy(),
@@ -152,7 +189,7 @@ def _padded(recordings: Recordings) -> tuple[Snippets, Tensor]:
     return snippets, steps[1:] <= recordings.lengths
 
 
-def _measured(miss: Tensor, is_there: Tensor, dt: float) -> dict[str, Tensor]:
+def _errors(miss: Tensor, is_there: Tensor, dt: float) -> dict[str, Tensor]:
     """Errors (..., N) of differences (T, ..., N, 6)."""
     count = is_there.sum(dim=0)
 
@@ -182,33 +219,59 @@ class OpenLoop:
 
     Use it as the ``evaluation`` of a benchmark whose agent is a ``CarFit``. The result
     is ``DriveErrors.summary()``, and of several members also ``<name>_<e>`` for
-    ``error_1s`` and ``state_mse``.
+    ``error_1s``, ``ade`` and ``state_mse``. The run keeps ``drive_details`` of both
+    kinds of drives.
 
     Args:
         drives: What was recorded, and held out.
+        ood: Drives unlike those that are learned from; their results are called
+            ``ood_...``. None for none.
     """
 
-    def __init__(self, drives: Dataset):
-        self.drives = drives
+    def __init__(self, drives: Dataset, ood: Dataset | None = None):
+        self.drives = {"": drives} | ({} if ood is None else {"ood_": ood})
 
-    def __call__(self, model: CarDynamics, key: int) -> dict[str, float]:
+    def __call__(self, model: CarDynamics | CarEnsemble, key: int) -> dict[str, float]:
         """Evaluate a model; ``key`` changes nothing: the drives are what they are."""
-        errors = self.errors(model)
-        told = errors.summary()
-        for name in ("error_1s", "state_mse"):
-            values = errors.by_name[name]
-            if values.ndim > 1:
-                means = np.nanmean(values, axis=-1)
-                told |= {f"{name}_{e}": float(v) for e, v in enumerate(means)}
+        told: dict[str, float] = {}
+        for kind in self.drives:
+            found = _told(self.errors(model, kind))
+            told |= {f"{kind}{name}": value for name, value in found.items()}
         return told
 
-    def errors(self, model: CarDynamics) -> DriveErrors:
-        """Of each trajectory."""
-        recordings = Recordings.of(
-            self.drives,
-            model.car.history,
-            states=CAR,
-            actions=2,
-            device=str(model.twist_std.device),
-        )
-        return open_loop(model, recordings, model.car.dt)
+    def errors(self, model: CarDynamics | CarEnsemble, kind: str = "") -> DriveErrors:
+        """Of each trajectory; ``kind`` is ``""`` or ``"ood_"``."""
+        recordings = self._recordings(model, kind)
+        return open_loop(model, recordings, _dynamics(model).car.dt)
+
+    def details(self, trained: CarDynamics | CarEnsemble) -> dict[str, np.ndarray]:
+        """See ``drive_details``."""
+        from suite.worldmodels.drive_details import drive_details  # which needs us
+
+        told: dict[str, np.ndarray] = {}
+        for kind in self.drives:
+            recordings = self._recordings(trained, kind)
+            dt = _dynamics(trained).car.dt
+            found = drive_details(trained, recordings, dt)
+            told |= {f"{kind}{name}": values for name, values in found.items()}
+        return told
+
+    def _recordings(self, model: CarDynamics | CarEnsemble, kind: str) -> Recordings:
+        dynamics = _dynamics(model)
+        device = str(dynamics.twist_std.device)
+        return car_recordings(self.drives[kind], dynamics.car, device)
+
+
+def _told(errors: DriveErrors) -> dict[str, float]:
+    """The summary, and what each of several members has."""
+    told = errors.summary()
+    for name in ("error_1s", "ade", "state_mse"):
+        values = errors.by_name[name]
+        if values.ndim > 1:
+            means = np.nanmean(values, axis=-1)
+            told |= {f"{name}_{e}": float(v) for e, v in enumerate(means)}
+    return told
+
+
+def _dynamics(model: CarDynamics | CarEnsemble) -> CarDynamics:
+    return model.dynamics if isinstance(model, CarEnsemble) else model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ class Recordings:
 
     Use ``Recordings.of`` to make it. Trajectory i has its states and actions at
     ``first[i]`` and the ``lengths[i]`` rows after it; before it lie ``history`` rows of
-    zero commands: the car stood still.
+    commands that nobody recorded.
 
     Attributes:
         states: (R, S), of trajectory i the rows first[i] ... first[i] + lengths[i].
@@ -44,6 +44,7 @@ class Recordings:
         *,
         states: int | None = None,
         actions: int | None = None,
+        lead: Callable[[Tensor], Tensor] | None = None,
         device: str = "cpu",
     ) -> Recordings:
         """The trajectories of a dataset.
@@ -53,6 +54,7 @@ class Recordings:
             history: Commands that a model sees beside the current one.
             states: Columns it needs; the first ones are taken. None takes all.
             actions: Likewise, exactly.
+            lead: What was commanded before first states (N, S), (N, A); None is zeros.
             device: Where to put them.
 
         Raises:
@@ -72,6 +74,9 @@ class Recordings:
         kept[last] = torch.from_numpy(ends.copy())
         commands = torch.zeros(total, data.actions.shape[1])
         commands[place] = torch.from_numpy(data.actions.copy())
+        if lead is not None:
+            for row in range(1, history + 1):
+                commands[first - row] = lead(kept[first])
         ids = torch.from_numpy(data.episode_ids.copy())
         return Recordings(
             kept.to(device),

@@ -52,6 +52,10 @@ class Rollout:
             before a step other than the first, each sample for itself.
         detach: Whether gradients end at every step.
         discount: Of later steps.
+        growth: Epochs in which the horizon grows evenly from 1; 0 is all of it at once.
+            Long rollouts of a model that knows nothing yet diverge.
+        release: Epochs in which teacher forcing falls evenly from 1 to what it is; 0
+            is that from the start.
 
     Raises:
         ValueError: If a number is out of range.
@@ -62,8 +66,15 @@ class Rollout:
     teacher_forcing: float = 0.2
     detach: bool = False
     discount: float = 1.0
+    growth: int = 0
+    release: int = 0
 
     def __post_init__(self) -> None:
+        if min(self.growth, self.release) < 0:
+            raise ValueError(
+                "growth and release are epochs, 0 or more, got "
+                f"{self.growth} and {self.release}"
+            )
         if self.horizon < 1 or not 0 <= self.teacher_forcing <= 1:
             raise ValueError(
                 "a rollout needs a horizon of 1 or more and teacher_forcing in [0, 1], "
@@ -71,6 +82,18 @@ class Rollout:
             )
         if self.discount <= 0:
             raise ValueError(f"discount must be positive, got {self.discount}")
+
+    def horizon_at(self, epoch: int) -> int:
+        """Steps of a rollout in an epoch, counted from 0."""
+        if epoch >= self.growth:
+            return self.horizon
+        return 1 + (self.horizon - 1) * epoch // self.growth
+
+    def teacher_forcing_at(self, epoch: int) -> float:
+        """How probable the truth is before a step in an epoch, counted from 0."""
+        if epoch >= self.release:
+            return self.teacher_forcing
+        return 1 + (self.teacher_forcing - 1) * epoch / self.release
 
 
 @dataclass(frozen=True)
@@ -168,24 +191,32 @@ class Losses:
         """Steps of a snippet."""
         return 1 if self.rollout is None else self.rollout.horizon
 
+    def horizon_at(self, epoch: int) -> int:
+        """Steps of a snippet that count in an epoch."""
+        return 1 if self.rollout is None else self.rollout.horizon_at(epoch)
+
     @property
     def tail(self) -> CVaR | None:
         """What weighs rollouts: None without rollouts."""
         return None if self.rollout is None else self.cvar
 
-    def teaching(self, states: Tensor, draws: Tensor | None) -> Teaching | None:
+    def teaching(
+        self, states: Tensor, draws: Tensor | None, epoch: int = 0
+    ) -> Teaching | None:
         """Where rollouts are set to the truth.
 
         Args:
             states: (H + 1, ..., S).
             draws: (H, ...) uniform numbers in [0, 1), None for none.
+            epoch: From 0.
         """
         rollout = self.rollout
-        if rollout is None or self.horizon == 1:
+        if rollout is None or len(states) == 2 or draws is None:
             return None
-        if draws is None or not (rollout.teacher_forcing or rollout.detach):
+        share = rollout.teacher_forcing_at(epoch)
+        if not (share or rollout.detach):
             return None
-        mask = draws < rollout.teacher_forcing
+        mask = draws < share
         mask[0] = False  # it begins at the truth anyway
         return Teaching(states[:-1], mask, rollout.detach)
 
@@ -212,9 +243,11 @@ class Losses:
         Raises:
             ValueError: If a penalty's name is not of what the model says.
         """
-        states, actions, _ = snippets
+        steps = self.horizon_at(epoch)
+        states, actions = snippets.states[: steps + 1], snippets.actions[:steps]
+        draws = None if draws is None else draws[:steps]
         z = begun(model, snippets)
-        found = unrolled(model, z, actions, self.teaching(states, draws))
+        found = unrolled(model, z, actions, self.teaching(states, draws, epoch))
         rollout, pose, one_step = self.errors(found, states[1:], scale)
         loss, told = torch.zeros_like(one_step.mean(dim=-1)), {}
         if self.one_step is not None:

@@ -127,7 +127,7 @@ def test_members_are_evaluated_side_by_side():
         for part in dynamics.parameters():
             part.add_(0.3 * torch.randn(part.shape))
     data = drives(5, 30)
-    both = errors(dynamics, data, 2)
+    both = OpenLoop(data).errors(dynamics)
     assert both.by_name["ade"].shape == (2, 5)
     told = OpenLoop(data)(dynamics, 0)
     assert told["state_mse"] == pytest.approx(both.by_name["state_mse"].mean())
@@ -139,8 +139,7 @@ def test_members_are_evaluated_side_by_side():
             for n, p in dynamics.state_dict().items()
         }
     )
-    np.testing.assert_allclose(
-        errors(alone, data, 2).by_name["ade"], both.by_name["ade"][1], rtol=1e-4
-    )
+    ade = OpenLoop(data).errors(alone).by_name["ade"]
+    np.testing.assert_allclose(ade, both.by_name["ade"][1], rtol=1e-4)
     mean = errors(CarMean(dynamics), data, 2).by_name["ade"]
     assert mean.shape == (5,)

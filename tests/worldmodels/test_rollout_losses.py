@@ -141,6 +141,31 @@ def test_gradients_end_at_every_step_if_told_so():
 
 
 # ------------------------------------------------------------------ teacher forcing
+def test_a_horizon_that_grows_counts_its_first_steps_alone():
+    rollout = Rollout(9, teacher_forcing=0.0, growth=4)
+    assert [rollout.horizon_at(epoch) for epoch in range(6)] == [1, 3, 5, 7, 9, 9]
+    dynamics, data = model(), snippets(9)
+    early = Losses(rollout=rollout).terms(dynamics, data, ONES, epoch=1)
+    short = Snippets(data.states[:4], data.actions[:3], data.history)
+    whole = Losses(rollout=Rollout(3, teacher_forcing=0.0))
+    expected = whole.terms(dynamics, short, ONES)
+    assert torch.equal(early.loss, expected.loss)
+    with pytest.raises(ValueError, match="growth and release are epochs"):
+        Rollout(growth=-1)
+
+
+def test_teacher_forcing_falls_evenly_from_every_step():
+    rollout = Rollout(4, teacher_forcing=0.2, release=4)
+    rates = [rollout.teacher_forcing_at(epoch) for epoch in range(6)]
+    assert rates == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0.2])
+    states, draws = torch.zeros(5, 1, 9999, 6), torch.rand(4, 1, 9999)
+    for epoch, rate in ((0, 1.0), (2, 0.6), (9, 0.2)):
+        found = Losses(rollout=rollout).teaching(states, draws, epoch)
+        assert found is not None and not found.mask[0].any()
+        share = found.mask[1:].double().mean()
+        assert float(share) == pytest.approx(rate, abs=0.02)
+
+
 def test_teacher_forcing_has_its_rate_for_each_sample_apart():
     losses = Losses(rollout=Rollout(11, teacher_forcing=0.2))
     draws = torch.rand(11, 2, 4000, generator=torch.Generator().manual_seed(0))
