@@ -8,6 +8,9 @@ once; where the simulator is planned with, 64, or ten laps would take half a day
 
     kinematic    a bicycle with the true wheelbase and nominal lags, without trim
     identified   the same with nine numbers that ``mushr-identified`` found
+    learned      the mean of the five members that MuSHR-Learned-v0 has packaged
+    learned-cvar the same, fitted to the worst fifth of rollouts; first run
+                 ``suite-bench run mushr-learned-cvar``
     simulator    MuJoCo itself, from the car's true state, hidden parts and gap included
 """
 
@@ -25,6 +28,7 @@ from suite.sweep import register as register_sweep
 MODELS = "suite.worldmodels"
 SEEDS = (0, 1, 2, 3, 4)  # two laps each
 SPEEDS = (1.5, 2.0)  # m/s; tyres hold up to 2.6 in the bends
+PACKAGED = "mushr-real"
 MAX_STEPS = 1000  # of an episode: 50 s, enough for two laps at half the speed
 NOISE = {"std": 0.2, "colour": 1.0}
 
@@ -80,11 +84,19 @@ def plan_with(dynamics: Part) -> Part:
     return Part("suite.agents.plan_models:CarPlan", {"dynamics": dynamics})
 
 
+def learned(checkpoint: str) -> Part:
+    """The mean of a packaged or fitted model's members."""
+    members = Part(f"{MODELS}.mushr_learned:load_mushr", {"checkpoint": checkpoint})
+    return plan_with(Part(f"{MODELS}.car_ensemble:CarMean", {"dynamics": members}))
+
+
 # By name: the plan model, how many sequences, and the work beside that of the others.
 FULL, FEW = 256, 64
 PLAN_MODELS: Mapping[str, tuple[Part, int, float]] = {
     "kinematic": (plan_with(car(plant("Kinematic"))), FULL, 1.0),
     "identified": (plan_with(IDENTIFIED), FULL, 1.0),
+    "learned": (learned(PACKAGED), FULL, 4.0),
+    "learned-cvar": (learned("run:mushr-learned-cvar"), FULL, 4.0),
     "simulator": (Part("suite.agents.plan_models:Simulator"), FEW, 20.0),
 }
 
@@ -117,7 +129,7 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
         metric="cross_track",
         seeds=SEEDS,
         scales={
-            "smoke": Scale("seconds, a few steps", _smoke()),
+            "smoke": Scale("seconds, a few steps", _smoke(model_name)),
             "quick": Scale(
                 "half a minute, a lap with few sequences",
                 {"evaluation.laps": 1, "agent.planner.candidates": 64, "seeds": [0]},
@@ -131,8 +143,11 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
     )
 
 
-def _smoke() -> dict[str, Any]:
+def _smoke(model_name: str) -> dict[str, Any]:
+    packaged = {"agent.model.dynamics.dynamics.checkpoint": PACKAGED}
     return {
+        # A smoke run waits for no other one.
+        **(packaged if model_name == "learned-cvar" else {}),
         "agent.planner.candidates": 8,
         "agent.planner.horizon": 3,
         "env.max_steps": 10,

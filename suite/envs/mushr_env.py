@@ -11,7 +11,7 @@ import numpy as np
 
 from suite.envs.arguments import require_known, require_positive, row_indices
 from suite.envs.batch import BatchEnv
-from suite.envs.mushr import Goal
+from suite.envs.mushr import MAX_EPISODE_STEPS, Goal
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_gaps import GAPS, Gap
 from suite.envs.mushr_tasks import checked_cars, goals_at, make_task
@@ -105,7 +105,7 @@ class MushrVectorEnv(BatchEnv):
         friction: float | None = None,
         payload: float | None = None,
         friction_patches: Sequence[Sequence[float]] = (),
-        max_steps: int = mushr.MAX_EPISODE_STEPS,
+        max_steps: int = MAX_EPISODE_STEPS,
         autoreset_mode: str = "next_step",
         num_threads: int = 1,
         render_mode: str | None = None,
@@ -230,7 +230,7 @@ class MushrEnv(SingleEnv):
         friction: float | None = None,
         payload: float | None = None,
         friction_patches: Sequence[Sequence[float]] = (),
-        max_steps: int = mushr.MAX_EPISODE_STEPS,
+        max_steps: int = MAX_EPISODE_STEPS,
         render_mode: str | None = None,
     ):
         self._rows = MushrVectorEnv(
