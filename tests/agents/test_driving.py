@@ -14,6 +14,7 @@ from suite.agents.plan_models import CarPlan, Simulator
 from suite.agents.planners import MPPI
 from suite.agents.proposals import ClippedNormal
 from suite.envs import mushr
+from suite.envs.mushr import Track
 from suite.envs.mushr_env import MushrVectorEnv
 from suite.laps import Laps
 from suite.worldmodels.car import Car
@@ -29,6 +30,11 @@ def cars(
     num_envs: int = 1, autoreset_mode: str = "disabled", num_threads: int = 1, **k
 ):
     return MushrVectorEnv(num_envs, autoreset_mode=autoreset_mode, **k)
+
+
+def track(env: MushrVectorEnv) -> Track:
+    assert isinstance(env.driving, Track)
+    return env.driving
 
 
 def driver(model, candidates: int = 64, **kwargs) -> Driver:
@@ -116,7 +122,7 @@ def test_a_plan_in_a_car_model_begins_with_the_commands_before():
 def test_returns_are_the_tasks_rewards_until_the_track_is_left():
     env = cars()
     env.reset_to(np.array([[0, 0, 0, 2.0, 0, 0]]))
-    task = env.driving
+    task = track(env)
     states = torch.as_tensor(env.cars.named_state(None))
     actions = torch.tensor([[[1.0, 1.0]]]).repeat(30, 1, 1).double()
     model = CarDynamics(PHYSICS).double()
@@ -139,7 +145,7 @@ def test_what_a_model_does_not_believe_costs_as_much_as_leaving_the_track():
     env.reset_to(np.array([[0, 0, 0, 2.0, 0, 0]]))
     states = torch.as_tensor(env.cars.named_state(None)).float()
     path = torch.full((3, 1, 6), torch.nan)
-    found = returns(env.driving, Race(), states, torch.zeros(3, 1, 2), path)
+    found = returns(track(env), Race(), states, torch.zeros(3, 1, 2), path)
     assert float(found) == -mushr.OFF_TRACK
     slow = CarDynamics(PHYSICS)
     slow.refresh(0, 0.1 * torch.ones(2, 3), 0.1 * torch.ones(2, 3))
@@ -149,7 +155,7 @@ def test_what_a_model_does_not_believe_costs_as_much_as_leaving_the_track():
 
 
 def test_cruise_is_worth_most_at_its_speed_on_the_centreline():
-    task = cars().driving
+    task = track(cars())
     state = task.begin(np.zeros((5, 6)), np.zeros((5, 1)))
     places = np.zeros((5, 6))
     places[:, 0] = 0.1, 0.08, 0.12, 0.1, 0.1  # m in a step of 0.05 s
