@@ -26,6 +26,7 @@ COMMANDS = {
         "suite_bench.checkpoints:checkpoints",
         "Evaluate all policies that a seed kept.",
     ),
+    "film": ("suite_bench.film:film", "Film a drive of a benchmark's driver."),
     "thin": ("suite_bench.thin:thin", "Copy the results of a sweep to be committed."),
     "models": ("suite_bench.models:models", "Show the sizes of latent world models."),
     "data": ("suite_bench.data:data", "Make, corrupt and check offline datasets."),

@@ -26,11 +26,11 @@ _REFERENCE = re.compile(r"run:([A-Za-z0-9_.-]+)(?:@([a-z]+))?(?:/(\d{1,9}))?")
 
 @dataclass(frozen=True)
 class Artefact:
-    """The policy that a finished run left.
+    """The policy, or the fitted model, that a finished run left.
 
     Attributes:
         reference: As the specification has it.
-        path: The policy's folder.
+        path: Its folder.
         digest: Of the specification that made it.
         sha256: Of its manifest, which holds the hashes of its files.
     """
@@ -113,6 +113,8 @@ def _artefact(reference: str, out: Path) -> Artefact:
             f"run {spec.name} --scale {scale} --seeds {seed} --out {out}"
         )
     path = folder.seed(seed) / "policy"
+    if not path.exists():  # a fit's
+        path = folder.seed(seed) / "model"
     manifest = (path / MANIFEST).read_bytes()
     return Artefact(reference, path, spec.digest, hashlib.sha256(manifest).hexdigest())
 

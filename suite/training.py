@@ -300,9 +300,7 @@ class Training:
             "digest": self.spec.digest,
             "seed": self.seed,
             **self._where(),
-            # Strict JSON, which load_policy insists on, has no NaN.
-            "evaluation": last
-            and {k: v if math.isfinite(v) else None for k, v in last.items()},
+            "evaluation": last and _json_numbers(last),
             **self.origin.provenance,
         }
         if self.product == "policy":
@@ -335,6 +333,7 @@ class Training:
             "mean_of_last_3": sum(values[-3:]) / len(values[-3:]),
             "peak": values[peak],
             "peak_iteration": self.evaluations[peak]["iteration"],
+            "evaluation": _json_numbers(self.evaluations[-1]),
             **{
                 key: self._where()[key] for key in ("updates", "timesteps", "sim_steps")
             },
@@ -348,6 +347,11 @@ class Training:
         seconds = {"total": self._seconds(), **self.phases}
         write_json(self.home / "timing.json", {"seconds": seconds, **timing})
         write_json(self.home / "result.json", result)
+
+
+def _json_numbers(row: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers for strict JSON, which load_policy insists on and which has no NaN."""
+    return {k: v if math.isfinite(v) else None for k, v in row.items()}
 
 
 def _identity(data: Dataset) -> dict[str, Any]:

@@ -46,6 +46,7 @@ RETURN = Unit("return")
 # Small numbers, shown with one decimal.
 ERROR = Unit("x 0.001", 1000.0, 0.0, None, min)
 CENTIMETRES = Unit("cm", 100.0, 0.0, None, min)  # of what is measured in metres
+SECONDS = Unit("s", 1.0, 0.0, None, min)
 
 UNITS = {
     "normalized_return": POINTS,
@@ -54,9 +55,13 @@ UNITS = {
     "return_std": RETURN,
     "prediction_error": ERROR,
     "state_mse": ERROR,
+    "lap_time": SECONDS,
+    "laps": Unit("laps", low=0.0),
+    "crashes": Unit("crashes", low=0.0, best=min),
     **dict.fromkeys(
         [
             *("ade", "ade_p95", "ade_max", "fde"),
+            *("cross_track", "cross_track_rms", "cross_track_max"),
             *(f"error_{seconds}s" for seconds in ("0.5", "1", "2", "5", "10")),
         ],
         CENTIMETRES,

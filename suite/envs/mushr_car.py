@@ -60,7 +60,7 @@ def car_spec(gap: Gap) -> mujoco.MjSpec:
     return spec
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)  # an identification goes through hundreds
 def car_model(gap: Gap) -> mujoco.MjModel:
     """The compiled car, without what is only seen."""
     spec = car_spec(gap)
@@ -70,7 +70,7 @@ def car_model(gap: Gap) -> mujoco.MjModel:
     return spec.compile()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def rest(gap: Gap) -> np.ndarray:
     """Qpos of a car that stands still at the origin, heading along x."""
     model = car_model(gap)

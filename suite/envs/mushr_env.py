@@ -11,7 +11,7 @@ import numpy as np
 
 from suite.envs.arguments import require_known, require_positive, row_indices
 from suite.envs.batch import BatchEnv
-from suite.envs.mushr import Goal
+from suite.envs.mushr import MAX_EPISODE_STEPS, Goal
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_gaps import GAPS, Gap
 from suite.envs.mushr_tasks import checked_cars, goals_at, make_task
@@ -85,13 +85,14 @@ class MushrVectorEnv(BatchEnv):
         friction: Of tyres on the floor; the gap's by default, at most 0.3 for drift.
         payload: Mass added, kg; the gap's by default.
         friction_patches: Discs (x, y, radius, friction) of other floor.
+        max_steps: Control steps after which an episode is truncated.
         autoreset_mode: ``"next_step"``, ``"same_step"`` or ``"disabled"``.
         num_threads: Threads that step the rows; results do not depend on it.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
 
     Raises:
         ValueError: For an unknown name or mode, a number out of range, or less than one
-            row or thread.
+            row, step or thread.
     """
 
     def __init__(
@@ -104,13 +105,16 @@ class MushrVectorEnv(BatchEnv):
         friction: float | None = None,
         payload: float | None = None,
         friction_patches: Sequence[Sequence[float]] = (),
+        max_steps: int = MAX_EPISODE_STEPS,
         autoreset_mode: str = "next_step",
         num_threads: int = 1,
         render_mode: str | None = None,
     ):
         require_positive("num_envs", num_envs)
         require_positive("num_threads", num_threads)
-        self.driving = make_task(task, track)
+        require_positive("max_steps", max_steps)
+        made = make_task(task, track)
+        self.driving = dataclasses.replace(made, max_episode_steps=max_steps)
         self.gap = make_gap(gap, task, friction, payload)
         self.patches = checked_patches(friction_patches)
         self.cars = CarSimulation(
@@ -203,7 +207,7 @@ class MushrEnv(SingleEnv):
     Randomisation: track: anywhere along it, 0.1 m and 0.1 rad off, at up to 1 m/s;
         goal: 1.5 to 4 m away; drift: heading, and up to 1 m/s.
     Episode end: terminated off the track (0.6 m), at the goal, or by a spin (slip of
-        1.25 rad); truncated after 400 steps.
+        1.25 rad); truncated after ``max_steps``, 400.
     Source and deviations: docs/envs/mushr.md.
 
     Args:
@@ -213,6 +217,7 @@ class MushrEnv(SingleEnv):
         friction: Of tyres on the floor; the gap's by default, at most 0.3 for drift.
         payload: Mass added, kg; the gap's by default.
         friction_patches: Discs (x, y, radius, friction) of other floor.
+        max_steps: Control steps after which an episode is truncated.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
     """
 
@@ -225,6 +230,7 @@ class MushrEnv(SingleEnv):
         friction: float | None = None,
         payload: float | None = None,
         friction_patches: Sequence[Sequence[float]] = (),
+        max_steps: int = MAX_EPISODE_STEPS,
         render_mode: str | None = None,
     ):
         self._rows = MushrVectorEnv(
@@ -235,6 +241,7 @@ class MushrEnv(SingleEnv):
             friction=friction,
             payload=payload,
             friction_patches=friction_patches,
+            max_steps=max_steps,
             autoreset_mode="disabled",
             render_mode=render_mode,
         )

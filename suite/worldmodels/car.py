@@ -68,6 +68,7 @@ class Car:
         dt: s, of a step.
         steer_limit: rad, what the action 1 commands.
         speed_limit: m/s, likewise.
+        delay: s, between a command and its effect on the plant, at most the history.
 
     Raises:
         ValueError: If a number is out of range.
@@ -81,6 +82,7 @@ class Car:
     dt: float = 0.05
     steer_limit: float = 0.38
     speed_limit: float = 3.0
+    delay: float = 0.0
 
     def __post_init__(self) -> None:
         positive = (self.dt, self.steer_limit, self.speed_limit)
@@ -88,6 +90,11 @@ class Car:
             raise ValueError(
                 "a car needs a history of 0 or more, positive dt and limits and a "
                 f"steering limit below a right angle, got {self.history} and {positive}"
+            )
+        if not 0 <= self.delay <= self.history * self.dt:
+            raise ValueError(
+                f"a delay must be 0 to the {self.history} commands of the history, "
+                f"{self.history * self.dt:g} s, got {self.delay}"
             )
         if self.friction is not None and self.friction.largest <= 1:
             raise ValueError(

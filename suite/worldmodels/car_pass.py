@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from suite.worldmodels.car import TWIST
+from suite.worldmodels.car import TWIST, Car
 
 if TYPE_CHECKING:
     from suite.worldmodels.car_dynamics import CarDynamics
@@ -26,7 +26,7 @@ class CarPass:
         # Taken apart once: taking step h out of all steps would cost, backwards, an
         # array of all steps each time.
         self.known = windows.flatten(-2).unbind(0)
-        commands = windows[..., -1, :] * dynamics.command_scale
+        commands = felt_commands(windows, dynamics.car) * dynamics.command_scale
         self.steer, self.speed = (part.unbind(0) for part in commands.unbind(-1))
         mean, std = dynamics.twist_mean, dynamics.twist_std
         rest = mean.new_zeros(len(mean), 1, FELT - TWIST + self.known[0].shape[-1])
@@ -88,3 +88,19 @@ class CarPass:
         limit = math.log(self.dynamics.car.friction.largest)
         log_grip = limit * torch.tanh(found[..., 0])
         return torch.exp(log_grip), log_grip
+
+
+def felt_commands(windows: Tensor, car: Car) -> Tensor:
+    """The commands (..., 2) that act in a step, of windows (..., k + 1, 2).
+
+    Those are the ones of ``delay`` before; between two of them their mean over the
+    step.
+    """
+    late = car.delay / car.dt
+    # A whole number of steps that was rounded is one.
+    whole = round(late) if math.isclose(late, round(late)) else math.floor(late)
+    last = windows.shape[-2] - 1 - whole
+    command = windows[..., last, :]
+    if math.isclose(late, whole):
+        return command
+    return torch.lerp(command, windows[..., last - 1, :], late - whole)

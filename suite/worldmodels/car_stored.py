@@ -12,6 +12,7 @@ from suite.storage import IntegrityError, read_directory, write_directory
 from suite.worldmodels import car_plants
 from suite.worldmodels.car import Adapter, Car, Friction, Residual
 from suite.worldmodels.car_dynamics import CarDynamics
+from suite.worldmodels.car_servo import Servo
 from suite.worldmodels.state import load_weights
 
 SCHEMA = 1
@@ -20,6 +21,7 @@ _PLANTS = (
     car_plants.Kinematic,
     car_plants.SingleTrack,
     car_plants.Pacejka,
+    Servo,
 )
 KINDS = {kind.__name__: kind for kind in (Car, Adapter, Residual, Friction, *_PLANTS)}
 

@@ -1,0 +1,300 @@
+"""MuSHR: laps driven by MPPI, whose model is what is compared; and a car identified.
+
+The car has the gap ``"real"``. It shall follow the oval's centreline at 1.5 or 2 m/s: a
+lap then takes 11.6 or 8.7 s by a model that is right, and the offset is what the
+model's errors leave. Every step, 256 sequences of 20 commands (1 s) are rolled out at
+once; where the simulator is planned with, 64, or ten laps would take half a day
+(``paper`` has 256).
+
+    kinematic    a bicycle with the true wheelbase and nominal lags, without trim
+    identified   the same with nine numbers that ``mushr-identified`` found
+    learned      the mean of the five members that MuSHR-Learned-v0 has packaged
+    learned-cvar the same, fitted to the worst fifth of rollouts; first run
+                 ``suite-bench run mushr-learned-cvar``
+    simulator    MuJoCo itself, from the car's true state, hidden parts and gap included
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from suite.benchmark import Benchmark, Env, Part, Scale, register
+from suite.cell import Cell
+from suite.figures import Bars
+from suite.sweep import Sweep, SweepScale
+from suite.sweep import register as register_sweep
+
+MODELS = "suite.worldmodels"
+SEEDS = (0, 1, 2, 3, 4)  # two laps each
+SPEEDS = (1.5, 2.0)  # m/s; tyres hold up to 2.6 in the bends
+PACKAGED = "mushr-real"
+MAX_STEPS = 1000  # of an episode: 50 s, enough for two laps at half the speed
+NOISE = {"std": 0.2, "colour": 1.0}
+
+
+def mppi(candidates: int) -> Part:
+    """The planner: sequences of a second."""
+    return Part(
+        "suite.agents.planners:MPPI",
+        {
+            "horizon": 20,
+            "candidates": candidates,
+            "temperature": 0.5,
+            "iterations": 1,
+            "proposal": Part("suite.agents.proposals:ClippedNormal", NOISE),
+        },
+    )
+
+
+def car(plant: Part, delay: float = 0.0) -> Part:
+    """A car of physics alone."""
+    parts = {"adapter": None, "residual": None, "friction": None}
+    kwargs = {"plant": plant, **parts, "history": 3, "delay": delay}
+    return Part(f"{MODELS}.car:Car", kwargs)
+
+
+def plant(kind: str, **numbers: float) -> Part:
+    """A plant of ``suite.worldmodels.car_plants``."""
+    return Part(f"{MODELS}.car_plants:{kind}", numbers)
+
+
+def servo(of: Part, **numbers: float) -> Part:
+    """A plant whose commands are off."""
+    return Part(f"{MODELS}.car_servo:Servo", {"plant": of, **numbers})
+
+
+# What seed 0 of ``mushr-identified`` found at its default scale; of the gap that it
+# does not know, trim is 0.03, gain 0.9, the limits are -0.263 and 0.314.
+IDENTIFIED = car(
+    servo(
+        plant("Kinematic", rear=0.1577, speed_lag=0.22, steer_lag=0.1364),
+        trim=0.0292,
+        gain=0.9002,
+        low=-0.2615,
+        high=0.3065,
+        speed_gain=0.9545,
+    ),
+    delay=0.0773,
+)
+
+
+def plan_with(dynamics: Part) -> Part:
+    """A car's model as what is planned with."""
+    return Part("suite.agents.plan_models:CarPlan", {"dynamics": dynamics})
+
+
+def learned(checkpoint: str) -> Part:
+    """The mean of a packaged or fitted model's members."""
+    members = Part(f"{MODELS}.mushr_learned:load_mushr", {"checkpoint": checkpoint})
+    return plan_with(Part(f"{MODELS}.car_ensemble:CarMean", {"dynamics": members}))
+
+
+# By name: the plan model, how many sequences, and the work beside that of the others.
+FULL, FEW = 256, 64
+PLAN_MODELS: Mapping[str, tuple[Part, int, float]] = {
+    "kinematic": (plan_with(car(plant("Kinematic"))), FULL, 1.0),
+    "identified": (plan_with(IDENTIFIED), FULL, 1.0),
+    "learned": (learned(PACKAGED), FULL, 4.0),
+    "learned-cvar": (learned("run:mushr-learned-cvar"), FULL, 4.0),
+    "simulator": (Part("suite.agents.plan_models:Simulator"), FEW, 20.0),
+}
+
+
+def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
+    """Laps by MPPI with a plan model.
+
+    Args:
+        model_name: Of ``PLAN_MODELS``.
+        speed: m/s.
+        about: What it shows.
+    """
+    model, candidates, _ = PLAN_MODELS[model_name]
+    return Benchmark(
+        name="mushr-mppi",
+        about=about,
+        env=Env(
+            "MuSHR-v0", kwargs={"task": "track", "gap": "real", "max_steps": MAX_STEPS}
+        ),
+        agent=Part(
+            "suite.agents.driving:Driver",
+            {
+                "planner": mppi(candidates),
+                "model": model,
+                "objective": Part("suite.agents.driving:Cruise", {"speed": speed}),
+            },
+        ),
+        total_timesteps=0,  # nothing is learned: the run is its evaluation
+        evaluation=Part("suite.laps:Laps", {"laps": 2, "cars": 1}),
+        metric="cross_track",
+        seeds=SEEDS,
+        scales={
+            "smoke": Scale("seconds, a few steps", _smoke(model_name)),
+            "quick": Scale(
+                "half a minute, a lap with few sequences",
+                {"evaluation.laps": 1, "agent.planner.candidates": 64, "seeds": [0]},
+            ),
+            "default": Scale("a minute of a core; an hour if it plans in MuJoCo"),
+            "paper": Scale(
+                "5 minutes of a core, ten laps of each seed",
+                {"evaluation.laps": 10, "agent.planner.candidates": FULL},
+            ),
+        },
+    )
+
+
+def _smoke(model_name: str) -> dict[str, Any]:
+    packaged = {"agent.model.dynamics.dynamics.checkpoint": PACKAGED}
+    return {
+        # A smoke run waits for no other one.
+        **(packaged if model_name == "learned-cvar" else {}),
+        "agent.planner.candidates": 8,
+        "agent.planner.horizon": 3,
+        "env.max_steps": 10,
+        "seeds": [0],
+    }
+
+
+register(
+    driving_spec(
+        "identified",
+        SPEEDS[0],
+        about=(
+            "MPPI drives laps in MuSHR-v0 with the gap real: lap time and distance "
+            "from the centreline, planning with an identified car."
+        ),
+    )
+)
+
+register_sweep(
+    Sweep(
+        name="mushr-plan-models",
+        about=(
+            "What a better model of the car is worth on the track: MPPI drives ten "
+            "laps with each at 1.5 and at 2 m/s, in MuSHR-v0 with the gap real."
+        ),
+        cells=tuple(
+            Cell(
+                {"model": name, "speed": speed},
+                driving_spec(
+                    name, speed, about=f"Laps at {speed:g} m/s planned with: {name}."
+                ),
+                cost,
+            )
+            for name, (_, _, cost) in PLAN_MODELS.items()
+            for speed in SPEEDS
+        ),
+        tasks="speed",
+        baseline="kinematic",
+        scales={
+            "smoke": SweepScale("seconds, all of it tiny"),
+            "quick": SweepScale("10 minutes, a lap with few sequences"),
+            "default": SweepScale("2 hours of a core, nearly all of it MuJoCo's"),
+            "paper": SweepScale("days of a core, ten laps of each seed"),
+        },
+        figures=(Bars("final"),),
+        labels={"cross_track": "distance from the centreline"},
+    )
+)
+
+# ---------------------------------------------------------------------- identification
+SMOKE_DATA = "suite/mushr-real-1k-v0"  # five trajectories
+SERVO_BOUNDS: Mapping[str, Sequence[float]] = {
+    "delay": (0.0, 0.15),
+    "plant.trim": (-0.1, 0.1),
+    "plant.gain": (0.6, 1.3),
+    "plant.speed_gain": (0.8, 1.1),
+    "plant.low": (-0.38, -0.15),
+    "plant.high": (0.15, 0.38),
+}
+PLANT_BOUNDS: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "Kinematic": {"speed_lag": (0.01, 0.5), "steer_lag": (0.01, 0.5)},
+    "Pacejka": {
+        "speed_lag": (0.01, 0.5),
+        "friction": (0.2, 1.2),
+        "gyration": (0.05, 0.4),
+        "stiffness": (2.0, 20.0),
+        "shape": (1.0, 1.8),
+    },
+}
+
+
+def identified_spec(kind: str, *, name: str, about: str, time: str) -> Benchmark:
+    """A plant's numbers, found by the cross-entropy method.
+
+    Args:
+        kind: Of the plant.
+        name: Of the benchmark.
+        about: What it shows.
+        time: Of ``default``.
+    """
+    plants = {f"plant.plant.{n}": ends for n, ends in PLANT_BOUNDS[kind].items()}
+    rear = {"plant.plant.rear": (0.05, 0.25)} if kind == "Kinematic" else {}
+    few = Part("suite.trajectories:driven", {"dataset_id": SMOKE_DATA})
+    smoke = {
+        "data": few,
+        "evaluation.drives": few,
+        "total_timesteps": 2,
+        "agent.candidates": 4,
+        "agent.elites": 2,
+        "agent.snippets": 8,
+        "seeds": [0],
+    }
+    return Benchmark(
+        name=name,
+        about=about,
+        env=Env("MuSHR-v0", kwargs={"gap": "real"}),  # where the trajectories are from
+        agent=Part(
+            f"{MODELS}.car_identification:Identification",
+            {
+                "car": car(servo(plant(kind))),
+                "bounds": {**SERVO_BOUNDS, **plants, **rear},
+                "horizon": 20,
+                "snippets": 400,
+                "candidates": 40,
+                "elites": 8,
+            },
+        ),
+        total_timesteps=60,
+        data=Part("suite.datasets:load_dataset", {"source": "suite/mushr-real-40k-v0"}),
+        evaluation=Part(
+            f"{MODELS}.open_loop:OpenLoop",
+            {
+                "drives": Part(
+                    "suite.datasets:load_dataset",
+                    {"source": "suite/mushr-real-test-v0"},
+                )
+            },
+        ),
+        metric="error_1s",
+        seeds=(0, 1, 2),
+        every=20,
+        scales={
+            "smoke": Scale("seconds, on five trajectories", smoke),
+            "quick": Scale("seconds", {"agent.snippets": 100, "seeds": [0]}),
+            "default": Scale(time),
+            "paper": Scale(f"ten times {time}", {"agent.snippets": 4000}),
+        },
+    )
+
+
+_NEEDS = "Needs the data: suite-bench data make suite/mushr-real-40k-v0 and -test-v0."
+register(
+    identified_spec(
+        "Kinematic",
+        name="mushr-identified",
+        about=(
+            "A kinematic car whose trim, gains, limits, delay and lags are found from "
+            f"200 trajectories, on 50 others. {_NEEDS}"
+        ),
+        time="20 seconds",
+    )
+)
+register(
+    identified_spec(
+        "Pacejka",
+        name="mushr-identified-pacejka",
+        about=f"The same with tyres that slide. {_NEEDS}",
+        time="3 minutes",
+    )
+)
