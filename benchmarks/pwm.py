@@ -382,8 +382,7 @@ def hopper_spec(
 register_benchmark(
     hopper_spec(
         "pwm-hopper",
-        "PWM on Hopper in 50,000 real steps, with a learned termination: it stands "
-        "and begins to hop, no more.",
+        "PWM on Hopper in 50,000 real steps, with a learned termination.",
     )
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def list_benchmarks(as_json: bool) -> None:
 def _list_entries(entries: Sequence[Benchmark] | Sequence[Sweep]) -> None:
     width = max(len(entry.name) for entry in entries) + 2
     for entry in entries:
-        first_sentence = entry.about.partition(". ")[0].rstrip(".") + "."
+        first_sentence = re.split(r"(?<=[.?!]) ", entry.about, maxsplit=1)[0]
         lines = textwrap.wrap(first_sentence, 88 - width)
         click.echo(f"{entry.name:{width}}{lines[0]}")
         scale = entry.scales.get("default")  # nobody has to say how long theirs takes
