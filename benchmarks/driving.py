@@ -24,8 +24,8 @@ from suite.cell import Cell
 from suite.figures import Bars
 from suite.sweep import Sweep, SweepScale
 from suite.sweep import register as register_sweep
+from suite_bench.benchmarks.mushr_cars import IDENTIFIED, MODELS, bare, plant, servo
 
-MODELS = "suite.worldmodels"
 SEEDS = (0, 1, 2, 3, 4)  # two laps each
 SPEEDS = (1.5, 2.0)  # m/s; tyres hold up to 2.6 in the bends
 PACKAGED = "mushr-real"
@@ -47,38 +47,6 @@ def mppi(candidates: int) -> Part:
     )
 
 
-def car(plant: Part, delay: float = 0.0) -> Part:
-    """A car of physics alone."""
-    parts = {"adapter": None, "residual": None, "friction": None}
-    kwargs = {"plant": plant, **parts, "history": 3, "delay": delay}
-    return Part(f"{MODELS}.car:Car", kwargs)
-
-
-def plant(kind: str, **numbers: float) -> Part:
-    """A plant of ``suite.worldmodels.car_plants``."""
-    return Part(f"{MODELS}.car_plants:{kind}", numbers)
-
-
-def servo(of: Part, **numbers: float) -> Part:
-    """A plant whose commands are off."""
-    return Part(f"{MODELS}.car_servo:Servo", {"plant": of, **numbers})
-
-
-# What seed 0 of ``mushr-identified`` found at its default scale; of the gap that it
-# does not know, trim is 0.03, gain 0.9, the limits are -0.263 and 0.314.
-IDENTIFIED = car(
-    servo(
-        plant("Kinematic", rear=0.1577, speed_lag=0.22, steer_lag=0.1364),
-        trim=0.0292,
-        gain=0.9002,
-        low=-0.2615,
-        high=0.3065,
-        speed_gain=0.9545,
-    ),
-    delay=0.0773,
-)
-
-
 def plan_with(dynamics: Part) -> Part:
     """A car's model as what is planned with."""
     return Part("suite.agents.plan_models:CarPlan", {"dynamics": dynamics})
@@ -93,7 +61,7 @@ def learned(checkpoint: str) -> Part:
 # By name: the plan model, how many sequences, and the work beside that of the others.
 FULL, FEW = 256, 64
 PLAN_MODELS: Mapping[str, tuple[Part, int, float]] = {
-    "kinematic": (plan_with(car(plant("Kinematic"))), FULL, 1.0),
+    "kinematic": (plan_with(bare(plant("Kinematic"))), FULL, 1.0),
     "identified": (plan_with(IDENTIFIED), FULL, 1.0),
     "learned": (learned(PACKAGED), FULL, 4.0),
     "learned-cvar": (learned("run:mushr-learned-cvar"), FULL, 4.0),
@@ -247,7 +215,7 @@ def identified_spec(kind: str, *, name: str, about: str, time: str) -> Benchmark
         agent=Part(
             f"{MODELS}.car_identification:Identification",
             {
-                "car": car(servo(plant(kind))),
+                "car": bare(servo(plant(kind))),
                 "bounds": {**SERVO_BOUNDS, **plants, **rear},
                 "horizon": 20,
                 "snippets": 400,

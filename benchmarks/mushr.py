@@ -18,8 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
+from suite_bench.benchmarks.mushr_cars import (
+    IDENTIFIED_DELAY,
+    IDENTIFIED_PLANT,
+    MODELS,
+    plant,
+)
 
-MODELS = "suite.worldmodels"
 STEPS, EPOCH = 4000, 100  # gradient steps of ``default``, and of an epoch of it
 # Of the adapter's corrections, rad and m/s. A command that comes a step late must be
 # undone whole when it jumps; the plan has 0.6 rad, and an acceleration for the speed.
@@ -81,7 +86,17 @@ class Widths:
     direct: Sequence[int] = (128, 128)
 
 
+@dataclass(frozen=True)
+class Physics:
+    """What networks correct: a plant, and how late commands reach it (s)."""
+
+    plant: Part
+    delay: float = 0.0
+
+
 WIDTHS = Widths()  # the plan's
+NOMINAL = Physics(plant("Kinematic"))
+FOUND = Physics(IDENTIFIED_PLANT, IDENTIFIED_DELAY)
 
 
 def car_spec(
@@ -93,6 +108,7 @@ def car_spec(
     seeds: Sequence[int] = (),
     data_seed: int = 0,
     widths: Widths = WIDTHS,
+    physics: Physics = NOMINAL,
 ) -> Benchmark:
     """One configuration, fitted to trajectories of the car with the gap ``"real"``.
 
@@ -105,10 +121,11 @@ def car_spec(
             the run's seed if there are none.
         data_seed: Of the trajectories to learn from; those held out stay the same.
         widths: Of the networks.
+        physics: What they correct, unless the model is direct.
     """
     source = f"suite/mushr-real{f'-seed{data_seed}' if data_seed else ''}-v0"
     agent = {
-        "car": _car(config, widths),
+        "car": _car(config, widths, physics),
         "losses": _losses(config, tail),
         "optimisation": Part(
             f"{MODELS}.car_optimisation:Optimisation",
@@ -152,18 +169,20 @@ def _stored(source: str) -> Part:
     return Part("suite.datasets:load_dataset", {"source": source})
 
 
-def _car(config: Config, widths: Widths) -> Part:
+def _car(config: Config, widths: Widths, physics: Physics) -> Part:
     adapter = Part(f"{MODELS}.car:Adapter", {"hidden": widths.adapter, **BOUNDS})
     residual = widths.direct if config.is_direct else widths.residual
-    plant = "Hold" if config.is_direct else "Kinematic"
+    if config.is_direct:
+        physics = Physics(plant("Hold"))
     return Part(
         f"{MODELS}.car:Car",
         {
-            "plant": Part(f"{MODELS}.car_plants:{plant}"),
+            "plant": physics.plant,
             "adapter": adapter if config.has_adapter else None,
             "residual": Part(f"{MODELS}.car:Residual", {"hidden": residual}),
             "friction": None,
             "history": 3,
+            **({"delay": physics.delay} if physics.delay else {}),
         },
     )
 
@@ -248,8 +267,9 @@ for _name, _tail, _how in (
             _tail,
             name=_name,
             about=f"The model that MuSHR-Learned-v0 has packaged, fitted {_how}: five "
-            f"members of small networks around kinematics. {_NEEDS}",
+            f"members of small networks around an identified car. {_NEEDS}",
             seeds=tuple(range(5)),
             widths=_SMALL,
+            physics=FOUND,
         )
     )

@@ -23,6 +23,7 @@ from suite.worldmodels.unrolled import Snippets, begun
 
 # What counts as much as 0.1 m of place: m, m, rad, m/s, m/s, rad/s.
 SCALE = (0.1, 0.1, 0.2, 0.5, 0.5, 1.0)
+FLOOR = 1e-6  # the least deviation that is searched, in widths of the bounds
 Bounds = Mapping[str, Sequence[float]]
 
 
@@ -57,8 +58,12 @@ class CrossEntropy:
         ValueError: If bounds or counts are empty or the wrong way round.
 
     Source: Rubinstein 1999, "The cross-entropy method for combinatorial and continuous
-    optimization", with the best candidate kept.
+    optimization", with the best candidate kept. Numbers are drawn together: recordings
+    often tell a combination of two (trim and gain) well before each of them, and with a
+    spread for each alone the search stops somewhere along that valley.
     """
+
+    ARRAYS = ("mean", "covariance", "best")
 
     def __init__(
         self, bounds: Bounds, *, candidates: int = 40, elites: int = 8, seed: int = 0
@@ -73,14 +78,17 @@ class CrossEntropy:
             )
         self.candidates, self.elites = candidates, elites
         self.mean = (self.low + self.high) / 2
-        self.std = (self.high - self.low) / 3
+        self.covariance = np.diag((self.high - self.low) ** 2 / 9)
         self.best, self.best_cost = self.mean.copy(), math.inf
         self.rng = np.random.default_rng(seed)
 
     def ask(self) -> np.ndarray:
         """The next generation (candidates, D), the best so far among them."""
         noise = self.rng.standard_normal((self.candidates, len(self.names)))
-        drawn = np.clip(self.mean + self.std * noise, self.low, self.high)
+        # Elites that agree to the last bit leave a spread of no rank.
+        floor = np.diag(FLOOR * (self.high - self.low)) ** 2
+        spread = np.linalg.cholesky(self.covariance + floor)
+        drawn = np.clip(self.mean + noise @ spread.T, self.low, self.high)
         if math.isfinite(self.best_cost):
             drawn[0] = self.best
         return drawn
@@ -89,9 +97,9 @@ class CrossEntropy:
         """What they cost (candidates,)."""
         order = np.argsort(costs, kind="stable")
         best = drawn[order[: self.elites]]
-        # Smoothed, or the spread is gone before a valley that lies across is followed.
+        # Smoothed, or the spread is gone before a valley is followed to its end.
         self.mean = (self.mean + best.mean(axis=0)) / 2
-        self.std = (self.std + best.std(axis=0)) / 2
+        self.covariance = (self.covariance + _covariance(best)) / 2
         if costs[order[0]] < self.best_cost:
             self.best, self.best_cost = best[0].copy(), float(costs[order[0]])
 
@@ -101,13 +109,13 @@ class CrossEntropy:
 
     def state(self) -> dict[str, Any]:
         """All that the next generation depends on."""
-        arrays = {name: getattr(self, name) for name in ("mean", "std", "best")}
+        arrays = {name: getattr(self, name) for name in self.ARRAYS}
         rng = self.rng.bit_generator.state
         return {**arrays, "best_cost": self.best_cost, "rng": _words(rng)}
 
     def load_state(self, tree: Mapping[str, Any]) -> None:
         """Take over a ``state()``."""
-        for name in ("mean", "std", "best"):
+        for name in self.ARRAYS:
             setattr(self, name, np.array(tree[name]))
         self.best_cost = tree["best_cost"]
         self.rng.bit_generator.state = _unworded(tree["rng"])
@@ -242,6 +250,12 @@ def _replaced(part: Any, path: list[str], value: float) -> Any:
         )
     found = _replaced(getattr(part, name), rest, value) if rest else value
     return dataclasses.replace(part, **{name: found})
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    """Of rows (N, D): (D, D); none of a single row."""
+    away = values - values.mean(axis=0)
+    return away.T @ away / max(len(values) - 1, 1)
 
 
 def _words(state: Any) -> Any:

@@ -46,6 +46,19 @@ def test_trim_and_lags_of_a_car_in_closed_form_are_found():
     assert found.plant.steer_lag == pytest.approx(cars.TRUE.steer_lag, rel=0.03)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_valley_that_lies_across_is_followed_to_its_end(seed):
+    # A sum is told a hundred times better than each number. Of 200 seeds 199 end within
+    # 0.005; with a spread for each number alone, half end more than 0.2 away.
+    bounds = {"a": (-1.0, 1.0), "b": (-1.0, 1.0)}
+    search = CrossEntropy(bounds, candidates=40, elites=8, seed=seed)
+    for _ in range(25):
+        drawn = search.ask()
+        a, b = (drawn - [0.5, -0.3]).T
+        search.tell(drawn, (100 * (a + b)) ** 2 + (a - b) ** 2)
+    np.testing.assert_allclose(search.best, [0.5, -0.3], atol=0.01)
+
+
 def test_a_run_that_was_stopped_ends_with_the_same_numbers():
     whole, first, second = identification(), identification(), identification()
     list(whole.iterate(6))

@@ -41,11 +41,13 @@ def identification(data: Dataset, **kwargs) -> GapIdentification:
 def test_trim_and_gain_are_found_by_the_cross_entropy_method():
     data = drives()
     search = identification(data)
-    told = list(search.iterate(10))[-1]
-    assert search.model.gap.trim == pytest.approx(TRUE.trim, abs=0.004)
-    assert search.model.gap.gain == pytest.approx(TRUE.gain, abs=0.02)
-    assert told["identification/misfit"] < 0.1
-    assert search.sim_steps == 10 * 8 * 8 * 4
+    told = list(search.iterate(12))[-1]
+    # Of six seeds the worst comes within 0.003 and 0.02; with a spread for each number
+    # alone, without their covariance, within 0.009 and 0.07.
+    assert search.model.gap.trim == pytest.approx(TRUE.trim, abs=0.005)
+    assert search.model.gap.gain == pytest.approx(TRUE.gain, abs=0.04)
+    assert told["identification/misfit"] < 0.05
+    assert search.sim_steps == 12 * 8 * 8 * 4
     held_out = drives(3, 40, seed=1)
     error = GapOpenLoop(held_out)
     assert (
