@@ -1,15 +1,11 @@
-r"""How fast trajectories of the MuSHR car are made, beside the physics alone.
+"""What the MuSHR car costs: its data, fitting its model, driving inside the model.
 
-    python benchmarks/performance/mushr.py [--rows 250] [--rounds 5]
+    python benchmarks/performance/mushr.py [--rounds 7] [--rows 250] [--seeds 5]
 
-Run it on an idle machine. Every contender drives the same trajectories of
-``suite/mushr-real-v0``, in turns; the medians of the rounds are compared:
-
-limit: ``Batch.step`` alone, on the recorded states and controls.
-data: ``make_trajectories``: plans, laps in closed loop, friction by row, noise, arrays.
-single: a loop over one environment of ``gymnasium.make``, as anybody would write it.
-
-The last line is one JSON object of rates (control steps a second) and ratios.
+Run it on an idle machine. Contenders take turns, and the medians of the rounds are
+compared. The parts are ``mushr_data.py``, ``mushr_training.py`` and
+``mushr_learned.py``, which say who the contenders are. The last line is one JSON object
+of rates (control steps a second), seconds and ratios.
 """
 
 from __future__ import annotations
@@ -17,140 +13,44 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from typing import Any
 
-import gymnasium as gym
-import numpy as np
-from turns import medians
+import mushr_data
+import mushr_learned
+import mushr_training
+import torch
+from turns import turns
 
-import suite  # noqa: F401  registers the ids
-from suite.envs.mushr import Drift
-from suite.envs.mushr_car import CarSimulation
-from suite.envs.mushr_gaps import GAPS
 from suite.process import prepare_process, provenance
-from suite.trajectories import STEPS, Trajectories, make_trajectories
-from suite.transitions import Dataset
-
-GAP = "real"
-SINGLE = 5  # trajectories of the loop
-TARGETS = {"data/limit": 0.9, "data/single": 1.7}
 
 
-class Limit:
-    """The physics of trajectories that were driven before.
-
-    Args:
-        data: What was driven, without noise.
-        threads: Threads that simulate.
-    """
-
-    def __init__(self, data: Dataset, threads: int):
-        rows = data.num_episodes
-        self.simulation = CarSimulation(rows, Drift(), GAPS[GAP], (), threads)
-        commands = data.actions.reshape(rows, STEPS, 2)
-        cars = data.obs[data.offsets[:-1]].astype(float)
-        friction = np.array(data.card["trajectories"]["friction"])
-        none = np.empty((rows, 0))
-        self.simulation.place(np.arange(rows), cars, none, friction)
-        self.states: list[np.ndarray] = []
-        for step in range(STEPS):
-            # A state row holds the controls too: set them as the step is about to.
-            controls = self.simulation.control(None, commands[:, step])
-            self.simulation.ctrl[:] = controls
-            self.states.append(self.simulation.batch.state.copy())
-            self.simulation.step(None, commands[:, step])
-
-    def rate(self) -> float:
-        """Control steps a second."""
-        batch, seconds = self.simulation.batch, 0.0
-        for state in self.states:
-            batch.state[:] = state
-            started = time.perf_counter()
-            batch.step(nstep=self.simulation.substeps)
-            seconds += time.perf_counter() - started
-        return STEPS * self.simulation.num_rows / seconds
-
-
-def data_rate(made: Trajectories, threads: int, expected: str) -> float:
-    """Control steps a second of making a dataset, from nothing to its arrays."""
-    started = time.perf_counter()
-    data = make_trajectories(made, num_threads=threads)
-    seconds = time.perf_counter() - started
-    if data.sha256 != expected:
-        raise RuntimeError("a contender did other work than was recorded")
-    return len(data) / seconds
-
-
-def single_rate(data: Dataset) -> float:
-    """Control steps a second of one environment after the other."""
-    env: Any = gym.make("MuSHR-v0", task="drift", gap=GAP).unwrapped
-    env.reset(seed=0)
-    seconds = 0.0
-    for episode in range(SINGLE):
-        one = data.episode(episode)
-        friction = data.card["trajectories"]["friction"][episode]
-        env.reset_to(one.obs[0], friction=friction)
-        started = time.perf_counter()
-        for action, came_to in zip(one.actions, one.next_obs, strict=True):
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:  # it would stand still, at no cost
-                env.reset_to(came_to, friction=friction)
-        seconds += time.perf_counter() - started
-    return SINGLE * STEPS / seconds
-
-
-def measured(rows: int, rounds: int) -> dict[str, float]:
-    """Rates of all contenders, ours with one thread and with one a core."""
-    cores = os.cpu_count() or 1
-    made = Trajectories("", GAP, "", rows)
-    clean = make_trajectories(Trajectories("", GAP, "", rows, is_clean=True))
-    expected = make_trajectories(made).sha256
-    alone, threaded = (Limit(clean, threads) for threads in (1, cores))
-    return medians(
-        {
-            "limit, 1 threads": alone.rate,
-            "data, 1 threads": lambda: data_rate(made, 1, expected),
-            f"limit, {cores} threads": threaded.rate,
-            f"data, {cores} threads": lambda: data_rate(made, cores, expected),
-            "single": lambda: single_rate(clean),
-        },
-        rounds,
-    )
-
-
-def ratios_of(rates: dict[str, float]) -> dict[str, float]:
-    """Data against the physics at each thread count, and against the loop."""
-    ratios = {}
-    for name in [name for name in rates if name.startswith("data,")]:
-        limit = rates[name.replace("data", "limit")]
-        ratios[name.replace("data", "data/limit")] = rates[name] / limit
-        ratios[name.replace("data", "data/single")] = rates[name] / rates["single"]
-    return ratios
-
-
-def target_of(name: str) -> float | None:
-    """What a ratio is to reach; against the loop, on all cores."""
-    kind, _, threads = name.partition(", ")
-    is_on_all = threads == f"{os.cpu_count() or 1} threads"
-    return TARGETS[kind] if kind == "data/limit" or is_on_all else None
+def report(ratios: dict[str, float], targets: dict[str, float]) -> None:
+    """Each ratio beside its target, if it has one."""
+    for name, ratio in ratios.items():
+        target = targets.get(name)
+        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
+        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
 
 
 def main() -> None:
     """Measure, print the ratios beside their targets, and the JSON line."""
-    parser = argparse.ArgumentParser(description="Speed of making car trajectories.")
-    parser.add_argument("--rows", type=int, default=250)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(description="What the MuSHR car costs.")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=250, help="trajectories made")
+    parser.add_argument("--seeds", type=int, default=5, help="fitted at once")
     args = parser.parse_args()
     prepare_process()
-    rates = measured(args.rows, args.rounds)
-    ratios = ratios_of(rates)
-    for name, ratio in ratios.items():
-        target = target_of(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
+    torch.manual_seed(0)
+    rates = mushr_data.measured(args.rows, args.rounds)
+    training = mushr_training.measured(args.rounds, args.seeds)
+    learned = turns(mushr_learned.contenders(), args.rounds, repeats=20)
+    rates |= mushr_learned.rates_of(learned)
+    data_ratios = mushr_data.ratios_of(rates)
+    ratios = data_ratios | mushr_training.ratios_of(training)
+    ratios |= mushr_learned.ratios_of(learned)
+    report(ratios, mushr_data.targets_of(data_ratios) | mushr_training.TARGETS)
     found = {
         "rates": {name: round(rate) for name, rate in rates.items()},
+        "seconds": training,
         "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
     }
     line = {"benchmark": "mushr", **vars(args), **found}

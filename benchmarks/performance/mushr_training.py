@@ -1,12 +1,9 @@
 """What fitting a car's model costs: several seeds at once, and a step over its floor.
 
-    python benchmarks/performance/mushr_training.py [--rounds 9] [--seeds 5]
-
-Run it on an idle machine. Contenders take turns and the median over the rounds is
-printed, in seconds of one thread, with the last line one JSON object of all numbers.
-A step is a whole gradient step, sampling to Adam, on 256 snippets of 10 steps a seed
-with one-step, rollout, pose and CVaR losses (facts of the reference configuration:
-adapters of two networks of 64-64, residual of 32-32).
+A part of ``mushr.py``, in seconds of one thread. A step is a whole gradient step,
+sampling to Adam, on 256 snippets of 10 steps a seed with one-step, rollout, pose and
+CVaR losses (facts of the reference configuration: adapters of two networks of 64-64,
+residual of 32-32).
 
 stacked: all seeds in one ``CarFit``. alone: the same seeds, each in a ``CarFit`` of its
     own, one after the other. The ratio is what stacking saves per seed.
@@ -17,8 +14,6 @@ pacejka, direct: one seed with the tyre model as its plant; a network of 128-128
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -27,7 +22,6 @@ import numpy as np
 import torch
 from turns import turns
 
-from suite.process import prepare_process, provenance
 from suite.transitions import Dataset
 from suite.worldmodels.car import Car, Residual
 from suite.worldmodels.car_fit import CarFit
@@ -36,6 +30,7 @@ from suite.worldmodels.car_plants import Hold, Pacejka
 from suite.worldmodels.cvar import CVaR
 from suite.worldmodels.rollout_losses import Losses, Pose, Rollout
 
+TARGETS = {"training: alone/stacked": 2.0}
 BATCH, HORIZON, DRIVES, STEPS = 256, 10, 40, 200
 DIRECT = Car(Hold(), adapter=None, residual=Residual((128, 128)))
 Work = Callable[[], Any]
@@ -125,25 +120,10 @@ def measured(rounds: int, seeds: int) -> dict[str, float]:
     return turns(contenders, rounds, repeats=5)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="What fitting a car's model costs.")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    prepare_process()
-    torch.manual_seed(0)
-    found = measured(options.rounds, options.seeds)
-    told = ", ".join(f"{name} {1e3 * value:.2f}" for name, value in found.items())
-    print(f"a step, ms: {told}")
-    print(
-        f"  alone / stacked, {options.seeds} seeds: "
-        f"{found['alone'] / found['stacked']:.2f}"
-    )
-    print(f"  one step over its floor: {found['one'] / found['floor']:.2f}")
-    print(f"  direct over its floor: {found['direct'] / found['direct_floor']:.2f}")
-    print(json.dumps({"seconds": found, "provenance": provenance()}))
-
-
-if __name__ == "__main__":
-    main()
+def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
+    """What stacking saves, and steps over their floors."""
+    return {
+        "training: alone/stacked": seconds["alone"] / seconds["stacked"],
+        "training: floor/one": seconds["floor"] / seconds["one"],
+        "training: floor/direct": seconds["direct_floor"] / seconds["direct"],
+    }

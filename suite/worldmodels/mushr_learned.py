@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ class MushrLearnedVectorEnv(BatchEnv):
         checkpoint: See ``load_mushr``.
         propagation: ``"mean"``, ``"ts1"`` or ``"tsinf"``: whom of the members a row
             believes, all, another one at each step, or one of them throughout.
+        max_steps: Control steps after which an episode is truncated.
         autoreset_mode: ``"next_step"``, ``"same_step"`` or ``"disabled"``.
 
     Raises:
@@ -113,11 +115,14 @@ class MushrLearnedVectorEnv(BatchEnv):
         track: str = "oval",
         checkpoint: str | os.PathLike[str] | None = None,
         propagation: str = "mean",
+        max_steps: int = mushr.MAX_EPISODE_STEPS,
         autoreset_mode: str = "next_step",
     ):
         require_positive("num_envs", num_envs)
         require_known("propagation", propagation, tuple(PROPAGATION))
-        self.driving = make_task(task, track)
+        require_positive("max_steps", max_steps)
+        made = make_task(task, track)
+        self.driving = dataclasses.replace(made, max_episode_steps=max_steps)
         model = PROPAGATION[propagation](load_mushr(checkpoint))
         self.cars = LearnedCars(num_envs, self.driving, model)
         super().__init__(self.cars, self.driving, autoreset_mode=autoreset_mode)
@@ -213,6 +218,7 @@ class MushrLearnedEnv(SingleEnv):
         track: ``"oval"``, ``"rounded_rectangle"`` or ``"figure_8"``.
         checkpoint: See ``load_mushr``.
         propagation: ``"mean"``, ``"ts1"`` or ``"tsinf"``.
+        max_steps: Control steps after which an episode is truncated.
     """
 
     def __init__(
@@ -222,6 +228,7 @@ class MushrLearnedEnv(SingleEnv):
         track: str = "oval",
         checkpoint: str | os.PathLike[str] | None = None,
         propagation: str = "mean",
+        max_steps: int = mushr.MAX_EPISODE_STEPS,
     ):
         self._rows = MushrLearnedVectorEnv(
             1,
@@ -229,6 +236,7 @@ class MushrLearnedEnv(SingleEnv):
             track=track,
             checkpoint=checkpoint,
             propagation=propagation,
+            max_steps=max_steps,
             autoreset_mode="disabled",
         )
         super().__init__(self._rows)

@@ -68,6 +68,15 @@ def drawn(rows: int, steps: int) -> np.ndarray:
 
 
 # --------------------------------------------------------------------- the same tasks
+def test_an_episode_is_as_long_as_one_says():
+    env = gym.make(ID, task="drift", max_steps=3)
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(2, np.float32))[3] for _ in range(3)]
+    assert ends == [False, False, True]
+    with pytest.raises(ValueError, match="max_steps must be"):
+        gym.make(ID, max_steps=0)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_it_has_the_spaces_and_the_starts_of_the_car(task):
     learned, real = (gym.make(name, task=task) for name in (ID, "MuSHR-v0"))
