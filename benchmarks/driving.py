@@ -9,15 +9,13 @@ once; where the simulator is planned with, 64, or ten laps would take half a day
     kinematic    a bicycle with the true wheelbase and nominal lags, without trim
     identified   the same with nine numbers that ``mushr-identified`` found
     learned      the mean of the five members that MuSHR-Learned-v0 has packaged
-    learned-cvar the same, fitted to the worst fifth of rollouts; first run
-                 ``suite-bench run mushr-learned-cvar``
+    learned-cvar the same, fitted to the worst fifth of rollouts, packaged as well
     simulator    MuJoCo itself, from the car's true state, hidden parts and gap included
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
 from suite.cell import Cell
@@ -31,6 +29,12 @@ SPEEDS = (1.5, 2.0)  # m/s; tyres hold up to 2.6 in the bends
 PACKAGED = "mushr-real"
 MAX_STEPS = 1000  # of an episode: 50 s, enough for two laps at half the speed
 NOISE = {"std": 0.2, "colour": 1.0}
+SMOKE = {
+    "agent.planner.candidates": 8,
+    "agent.planner.horizon": 3,
+    "env.max_steps": 10,
+    "seeds": [0],
+}
 
 
 def mppi(candidates: int) -> Part:
@@ -53,7 +57,7 @@ def plan_with(dynamics: Part) -> Part:
 
 
 def learned(checkpoint: str) -> Part:
-    """The mean of a packaged or fitted model's members."""
+    """The mean of a packaged model's members."""
     members = Part(f"{MODELS}.mushr_learned:load_mushr", {"checkpoint": checkpoint})
     return plan_with(Part(f"{MODELS}.car_ensemble:CarMean", {"dynamics": members}))
 
@@ -64,7 +68,7 @@ PLAN_MODELS: Mapping[str, tuple[Part, int, float]] = {
     "kinematic": (plan_with(bare(plant("Kinematic"))), FULL, 1.0),
     "identified": (plan_with(IDENTIFIED), FULL, 1.0),
     "learned": (learned(PACKAGED), FULL, 4.0),
-    "learned-cvar": (learned("run:mushr-learned-cvar"), FULL, 4.0),
+    "learned-cvar": (learned(f"{PACKAGED}-cvar"), FULL, 4.0),
     "simulator": (Part("suite.agents.plan_models:Simulator"), FEW, 20.0),
 }
 
@@ -97,7 +101,7 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
         metric="cross_track",
         seeds=SEEDS,
         scales={
-            "smoke": Scale("seconds, a few steps", _smoke(model_name)),
+            "smoke": Scale("seconds, a few steps", SMOKE),
             "quick": Scale(
                 "half a minute, a lap with few sequences",
                 {"evaluation.laps": 1, "agent.planner.candidates": 64, "seeds": [0]},
@@ -109,18 +113,6 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
             ),
         },
     )
-
-
-def _smoke(model_name: str) -> dict[str, Any]:
-    packaged = {"agent.model.dynamics.dynamics.checkpoint": PACKAGED}
-    return {
-        # A smoke run waits for no other one.
-        **(packaged if model_name == "learned-cvar" else {}),
-        "agent.planner.candidates": 8,
-        "agent.planner.horizon": 3,
-        "env.max_steps": 10,
-        "seeds": [0],
-    }
 
 
 register(
