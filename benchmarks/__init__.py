@@ -1,6 +1,7 @@
 """The benchmarks of the suite; importing this package registers them."""
 
 from suite_bench.benchmarks import driving as driving
+from suite_bench.benchmarks import identification as identification
 from suite_bench.benchmarks import mbpo as mbpo
 from suite_bench.benchmarks import mushr as mushr
 from suite_bench.benchmarks import mushr_cvar as mushr_cvar

@@ -1,4 +1,4 @@
-"""MuSHR: laps driven by MPPI, whose model is what is compared; and a car identified.
+"""MuSHR: laps driven by MPPI, whose model is what is compared.
 
 The car has the gap ``"real"``. It shall follow the oval's centreline at 1.5 or 2 m/s: a
 lap then takes 11.6 or 8.7 s by a model that is right, and the offset is what the
@@ -9,28 +9,32 @@ once; where the simulator is planned with, 64, or ten laps would take half a day
     kinematic    a bicycle with the true wheelbase and nominal lags, without trim
     identified   the same with nine numbers that ``mushr-identified`` found
     learned      the mean of the five members that MuSHR-Learned-v0 has packaged
-    learned-cvar the same, fitted to the worst fifth of rollouts; first run
-                 ``suite-bench run mushr-learned-cvar``
+    learned-cvar the same, fitted to the worst fifth of rollouts, packaged as well
     simulator    MuJoCo itself, from the car's true state, hidden parts and gap included
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
 from suite.cell import Cell
 from suite.figures import Bars
 from suite.sweep import Sweep, SweepScale
 from suite.sweep import register as register_sweep
-from suite_bench.benchmarks.mushr_cars import IDENTIFIED, MODELS, bare, plant, servo
+from suite_bench.benchmarks.mushr_cars import IDENTIFIED, MODELS, bare, plant
 
 SEEDS = (0, 1, 2, 3, 4)  # two laps each
 SPEEDS = (1.5, 2.0)  # m/s; tyres hold up to 2.6 in the bends
 PACKAGED = "mushr-real"
 MAX_STEPS = 1000  # of an episode: 50 s, enough for two laps at half the speed
 NOISE = {"std": 0.2, "colour": 1.0}
+SMOKE = {
+    "agent.planner.candidates": 8,
+    "agent.planner.horizon": 3,
+    "env.max_steps": 10,
+    "seeds": [0],
+}
 
 
 def mppi(candidates: int) -> Part:
@@ -53,7 +57,7 @@ def plan_with(dynamics: Part) -> Part:
 
 
 def learned(checkpoint: str) -> Part:
-    """The mean of a packaged or fitted model's members."""
+    """The mean of a packaged model's members."""
     members = Part(f"{MODELS}.mushr_learned:load_mushr", {"checkpoint": checkpoint})
     return plan_with(Part(f"{MODELS}.car_ensemble:CarMean", {"dynamics": members}))
 
@@ -64,7 +68,7 @@ PLAN_MODELS: Mapping[str, tuple[Part, int, float]] = {
     "kinematic": (plan_with(bare(plant("Kinematic"))), FULL, 1.0),
     "identified": (plan_with(IDENTIFIED), FULL, 1.0),
     "learned": (learned(PACKAGED), FULL, 4.0),
-    "learned-cvar": (learned("run:mushr-learned-cvar"), FULL, 4.0),
+    "learned-cvar": (learned(f"{PACKAGED}-cvar"), FULL, 4.0),
     "simulator": (Part("suite.agents.plan_models:Simulator"), FEW, 20.0),
 }
 
@@ -97,7 +101,7 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
         metric="cross_track",
         seeds=SEEDS,
         scales={
-            "smoke": Scale("seconds, a few steps", _smoke(model_name)),
+            "smoke": Scale("seconds, a few steps", SMOKE),
             "quick": Scale(
                 "half a minute, a lap with few sequences",
                 {"evaluation.laps": 1, "agent.planner.candidates": 64, "seeds": [0]},
@@ -109,18 +113,6 @@ def driving_spec(model_name: str, speed: float, *, about: str) -> Benchmark:
             ),
         },
     )
-
-
-def _smoke(model_name: str) -> dict[str, Any]:
-    packaged = {"agent.model.dynamics.dynamics.checkpoint": PACKAGED}
-    return {
-        # A smoke run waits for no other one.
-        **(packaged if model_name == "learned-cvar" else {}),
-        "agent.planner.candidates": 8,
-        "agent.planner.horizon": 3,
-        "env.max_steps": 10,
-        "seeds": [0],
-    }
 
 
 register(
@@ -162,107 +154,5 @@ register_sweep(
         },
         figures=(Bars("final"),),
         labels={"cross_track": "distance from the centreline"},
-    )
-)
-
-# ---------------------------------------------------------------------- identification
-SMOKE_DATA = "suite/mushr-real-1k-v0"  # five trajectories
-SERVO_BOUNDS: Mapping[str, Sequence[float]] = {
-    "delay": (0.0, 0.15),
-    "plant.trim": (-0.1, 0.1),
-    "plant.gain": (0.6, 1.3),
-    "plant.speed_gain": (0.8, 1.1),
-    "plant.low": (-0.38, -0.15),
-    "plant.high": (0.15, 0.38),
-}
-PLANT_BOUNDS: Mapping[str, Mapping[str, Sequence[float]]] = {
-    "Kinematic": {"speed_lag": (0.01, 0.5), "steer_lag": (0.01, 0.5)},
-    "Pacejka": {
-        "speed_lag": (0.01, 0.5),
-        "friction": (0.2, 1.2),
-        "gyration": (0.05, 0.4),
-        "stiffness": (2.0, 20.0),
-        "shape": (1.0, 1.8),
-    },
-}
-
-
-def identified_spec(kind: str, *, name: str, about: str, time: str) -> Benchmark:
-    """A plant's numbers, found by the cross-entropy method.
-
-    Args:
-        kind: Of the plant.
-        name: Of the benchmark.
-        about: What it shows.
-        time: Of ``default``.
-    """
-    plants = {f"plant.plant.{n}": ends for n, ends in PLANT_BOUNDS[kind].items()}
-    rear = {"plant.plant.rear": (0.05, 0.25)} if kind == "Kinematic" else {}
-    few = Part("suite.trajectories:driven", {"dataset_id": SMOKE_DATA})
-    smoke = {
-        "data": few,
-        "evaluation.drives": few,
-        "total_timesteps": 2,
-        "agent.candidates": 4,
-        "agent.elites": 2,
-        "agent.snippets": 8,
-        "seeds": [0],
-    }
-    return Benchmark(
-        name=name,
-        about=about,
-        env=Env("MuSHR-v0", kwargs={"gap": "real"}),  # where the trajectories are from
-        agent=Part(
-            f"{MODELS}.car_identification:Identification",
-            {
-                "car": bare(servo(plant(kind))),
-                "bounds": {**SERVO_BOUNDS, **plants, **rear},
-                "horizon": 20,
-                "snippets": 400,
-                "candidates": 40,
-                "elites": 8,
-            },
-        ),
-        total_timesteps=60,
-        data=Part("suite.datasets:load_dataset", {"source": "suite/mushr-real-40k-v0"}),
-        evaluation=Part(
-            f"{MODELS}.open_loop:OpenLoop",
-            {
-                "drives": Part(
-                    "suite.datasets:load_dataset",
-                    {"source": "suite/mushr-real-test-v0"},
-                )
-            },
-        ),
-        metric="error_1s",
-        seeds=(0, 1, 2),
-        every=20,
-        scales={
-            "smoke": Scale("seconds, on five trajectories", smoke),
-            "quick": Scale("seconds", {"agent.snippets": 100, "seeds": [0]}),
-            "default": Scale(time),
-            "paper": Scale(f"ten times {time}", {"agent.snippets": 4000}),
-        },
-    )
-
-
-_NEEDS = "Needs the data: suite-bench data make suite/mushr-real-40k-v0 and -test-v0."
-register(
-    identified_spec(
-        "Kinematic",
-        name="mushr-identified",
-        about=(
-            "A kinematic car whose trim, gains, limits, delay and lags are found from "
-            f"200 trajectories, on 50 others. {_NEEDS}"
-        ),
-        time="20 seconds",
-    )
-)
-register(
-    identified_spec(
-        "Pacejka",
-        name="mushr-identified-pacejka",
-        about=f"The same with tyres that slide. {_NEEDS}",
-        time="3 minutes",
     )
 )

@@ -160,3 +160,18 @@ def test_the_smallest_scale_runs_and_is_drawn(tmp_path: Path, monkeypatch):
     assert drawn == {figure.name for figure in GRID.figures}
     (stacked,) = folder.path.glob("exp2_seeds-base-*/seed-0")
     assert read_details(stacked / "details.npz")["ade"].shape == (5, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ["", "-pacejka", "-simulator"])
+def test_an_identification_runs_and_tells_what_it_found(of, tmp_path: Path):
+    name = f"mushr-identified{of}"
+    arguments = ["run", name, "--scale", "smoke", "--out", str(tmp_path), "--json"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.stderr
+    (seed,) = tmp_path.glob(f"{name}/*/seed-0")
+    assert read_json(seed / "result.json")["evaluation"]["error_1s"] > 0
+    header, *_, last = (seed / "metrics.csv").read_text().splitlines()
+    found = dict(zip(header.split(","), last.split(","), strict=True))
+    numbers = [key for key in found if key.startswith("identification/")]
+    assert len(numbers) == 2 + len(get(name).agent.kwargs["bounds"])

@@ -26,6 +26,7 @@ from suite.agents.planners import MPPI
 from suite.agents.proposals import ClippedNormal
 from suite.envs.mushr import Track
 from suite.envs.mushr_env import MushrVectorEnv
+from suite.process import prepare_process, provenance
 from suite.worldmodels.car import Car
 from suite.worldmodels.car_ensemble import CarMean
 from suite.worldmodels.car_plants import Kinematic, Pacejka
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
+    prepare_process()
     contenders = {name: contender(make()) for name, make in MODELS.items()}
     contenders["scoring alone"] = scoring()
     taken: dict[str, list[float]] = {name: [] for name in contenders}
@@ -82,7 +83,8 @@ def main() -> None:
     found = {name: round(statistics.median(each), 1) for name, each in taken.items()}
     for name, milliseconds in found.items():
         print(f"{name:14s} {milliseconds:8.1f} ms")
-    print(json.dumps(found))
+    line = {"benchmark": "driving", "rounds": rounds, "milliseconds": found}
+    print(json.dumps(line | provenance()))
 
 
 if __name__ == "__main__":

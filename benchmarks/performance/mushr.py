@@ -1,6 +1,6 @@
 """What the MuSHR car costs: its data, fitting its model, driving inside the model.
 
-    python benchmarks/performance/mushr.py [--rounds 7] [--rows 250] [--seeds 5]
+    python benchmarks/performance/mushr.py [--rounds 5] [--rows 50] [--seeds 5]
 
 Run it on an idle machine. Contenders take turns, and the medians of the rounds are
 compared. The parts are ``mushr_data.py``, ``mushr_training.py`` and
@@ -34,8 +34,8 @@ def report(ratios: dict[str, float], targets: dict[str, float]) -> None:
 def main() -> None:
     """Measure, print the ratios beside their targets, and the JSON line."""
     parser = argparse.ArgumentParser(description="What the MuSHR car costs.")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--rows", type=int, default=250, help="trajectories made")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=50, help="trajectories made")
     parser.add_argument("--seeds", type=int, default=5, help="fitted at once")
     args = parser.parse_args()
     prepare_process()

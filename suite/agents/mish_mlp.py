@@ -87,8 +87,13 @@ class MishMLP(nn.Module):
                 f"{tuple(x.shape)}"
             )
         x = x.expand(self.members, *x.shape)
-        norms = zip(self.widths[1:], self.scales, self.shifts, strict=False)
-        for layer, (width, scale, shift) in enumerate(norms):
-            x = mish(torch.baddbmm(self.biases[layer], x, self.weights[layer]))
-            x = torch.addcmul(shift, functional.layer_norm(x, (width,)), scale)
-        return torch.baddbmm(self.biases[-1], x, self.weights[-1])
+        weight, bias = self.weights[0], self.biases[0]
+        for layer, width in enumerate(self.widths[1:-1]):
+            x = mish(torch.baddbmm(bias, x, weight))
+            x = functional.layer_norm(x, (width,))
+            # A norm's scale and shift act on the next layer's weights, which are fewer
+            # than the rows of a batch.
+            following = self.weights[layer + 1]
+            weight = following * self.scales[layer].mT
+            bias = torch.baddbmm(self.biases[layer + 1], self.shifts[layer], following)
+        return torch.baddbmm(bias, x, weight)

@@ -33,7 +33,7 @@ from suite.worldmodels.open_loop import OpenLoop
 
 ID, TASKS = "MuSHR-Learned-v0", ("track", "goal", "drift")
 # m, on average over the held-out trajectories a second after their first state
-STATED = {"kinematic": 0.2595, "mushr-real": 0.0513}
+STATED = {"kinematic": 0.2595, "mushr-real": 0.0382, "mushr-real-cvar": 0.0376}
 SMALL = Car(adapter=Adapter((4,)), residual=Residual((4,)), history=2)
 
 
@@ -246,7 +246,7 @@ def drives() -> Dataset:
 
 
 @pytest.mark.slow
-def test_packaged_models_are_five_times_nearer_than_kinematics_after_a_second():
+def test_packaged_models_are_six_times_nearer_than_kinematics_after_a_second():
     """The numbers are those that docs/envs/mushr_learned.md states."""
     judge = OpenLoop(drives())
     nominal = judge(CarDynamics(Car(adapter=None, residual=None)), 0)["error_1s"]
@@ -254,7 +254,7 @@ def test_packaged_models_are_five_times_nearer_than_kinematics_after_a_second():
     for name in packaged_cars():
         found = judge(CarMean(load_mushr(name)), 0)["error_1s"]
         assert found == pytest.approx(STATED[name], rel=0.02)
-        assert nominal > 5 * found
+        assert nominal > 6 * found
 
 
 def test_importing_suite_registers_it():
