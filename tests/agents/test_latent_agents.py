@@ -17,7 +17,6 @@ from suite.agents.planners import CEM, action_set
 from suite.agents.proposals import ClippedNormal
 from suite.agents.pwm import PWM, Fitting
 from suite.agents.sequence_memory import SequenceMemory
-from suite.envs.mushr import Track
 from suite.evaluation import mean_interval
 from suite.recipes import random_dataset
 from suite.worldmodels.flow import Flow
@@ -28,25 +27,24 @@ from suite.worldmodels.latent_sizes import LatentSizes
 from suite.worldmodels.ode import Heun
 
 Act = Callable[[np.ndarray], np.ndarray]
-CAR_STEPS = 100  # 5 s
 STARTS = 16  # episodes, each paired with one of random actions from the same start
 assert suite  # its import registers the environments
 
 
-def rows(name: str, count: int = STARTS, mode: str = "disabled", **kwargs: Any) -> Any:
+def rows(name: str, count: int = STARTS, mode: str = "disabled") -> Any:
     kind = gym.VectorizeMode.VECTOR_ENTRY_POINT
-    made = {"vectorization_mode": kind, "autoreset_mode": mode, **kwargs}
+    made: dict[str, Any] = {"vectorization_mode": kind, "autoreset_mode": mode}
     return gym.make_vec(name, num_envs=count, **made)
 
 
-def played(env: Any, act: Act, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (N,), and the named states (N, S) in the end, from the same starts."""
-    obs, info = env.reset(seed=1000)
+def played(env: Any, act: Act, steps: int) -> np.ndarray:
+    """Returns (N,) of episodes that always begin alike."""
+    obs, _ = env.reset(seed=1000)
     total = np.zeros(env.num_envs)
     for _ in range(steps):
-        obs, rewards, *_, info = env.step(act(obs))  # a row that has ended gets 0
+        obs, rewards, *_ = env.step(act(obs))  # a row that has ended gets 0
         total += rewards
-    return total, info["state"]
+    return total
 
 
 def random(env: Any) -> Act:
@@ -94,20 +92,21 @@ def planning(env: Any, model: LatentModel, planner: CEM, seed: int = 0) -> Act:
 
 @pytest.mark.slow
 def test_cem_in_a_flow_beats_random_actions_on_the_pendulum():
+    # The interval's lower end was 597 to 1005 points above 0 for each of seeds 0 to 7.
     env = rows("BatchedPendulum-v1", 12)
     # Coloured noise: white noise of 16 draws holds no push long enough to swing it up.
     wide = ClippedNormal(std=1.0, colour=1.0)
     planner = CEM(16, candidates=16, elites=3, iterations=2, proposal=wide)
-    ours, _ = played(env, planning(env, fitted_flow(), planner), 200)
-    theirs, _ = played(env, random(env), 200)
+    ours = played(env, planning(env, fitted_flow(), planner), 200)
+    theirs = played(env, random(env), 200)
     assert least_gain(ours, theirs) > 0
 
 
-# ------------------------------------------------------- gradients in a learned car
+# --------------------------------------------------------------- a policy's gradients
 def trained(seed: int = 0) -> PWM:
-    """PWM after 18,560 steps of laps in the learned car, the first 3200 random."""
-    env = rows("MuSHR-Learned-v0", 64, "same_step", max_steps=CAR_STEPS)
-    model = LatentModel(13, 2, has_end=True, seed=seed)
+    """PWM after 8,320 steps among obstacles, the first 3,200 of them random."""
+    env = rows("CS285-Obstacles-v0", 64, "same_step")
+    model = LatentModel(4, 2, has_end=True, seed=seed)
     settings = FirstOrder(
         horizon=4, gamma=0.95, actor_arch=(64, 64), critic_arch=(64, 64),
         actor_learning_rate=1e-3, critic_learning_rate=1e-3, critic_iterations=2,
@@ -121,27 +120,15 @@ def trained(seed: int = 0) -> PWM:
         seed=seed,
     )
     agent.env.seed(seed)
-    for _ in agent.iterate(3200 + 30 * 512):
+    for _ in agent.iterate(3200 + 10 * 512):
         pass
     return agent
 
 
-def driven(states: np.ndarray) -> np.ndarray:
-    """Metres along the track (N,)."""
-    return states[:, Track.S] - states[:, Track.BEGAN]
-
-
-def raced(env: Any, policy: Any) -> tuple[float, float]:
-    """Least gains over random actions, of return and of metres along the track."""
-    ours = played(env, lambda obs: policy.predict(obs)[0], CAR_STEPS)
-    theirs = played(env, random(env), CAR_STEPS)
-    return least_gain(ours[0], theirs[0]), least_gain(driven(ours[1]), driven(theirs[1]))
-
-
 @pytest.mark.slow
-def test_pwm_in_the_learned_car_beats_random_actions_there_and_in_the_simulator():
-    policy = trained().policy
-    gained, further = raced(rows("MuSHR-Learned-v0", max_steps=CAR_STEPS), policy)
-    assert gained > 0 and further > 0
-    _, further = raced(rows("MuSHR-v0", gap="real", max_steps=CAR_STEPS), policy)
-    assert further > 0
+def test_pwm_among_obstacles_beats_random_actions():
+    # The interval's lower end was 28 to 44 points above 0 for each of seeds 0 to 7.
+    policy, env = trained().policy, rows("CS285-Obstacles-v0")
+    ours = played(env, lambda obs: policy.predict(obs)[0], 100)
+    theirs = played(env, random(env), 100)
+    assert least_gain(ours, theirs) > 0
