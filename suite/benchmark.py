@@ -115,7 +115,8 @@ class Benchmark:
         agent: Has ``iterate(total_timesteps)``, ``policy``, ``sim_steps``,
             ``num_timesteps``.
         total_timesteps: Environment steps to collect; the estimator's own come on top.
-            An agent that learns from data takes none: there it is gradient updates.
+            An agent that learns from data takes none: there it is updates, gradient
+            steps or the generations of a search.
         evaluation: Called with (policy, key); returns a flat dict of numbers.
         metric: The headline key of the evaluation's result; ``suite.units`` knows its
             unit.
@@ -255,7 +256,7 @@ class Benchmark:
     @property
     def steps(self) -> str:
         """What ``total_timesteps`` counts."""
-        return "environment steps" if self.data is None else "gradient updates"
+        return "environment steps" if self.data is None else "updates"
 
     @property
     def label(self) -> str:

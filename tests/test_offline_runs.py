@@ -44,7 +44,7 @@ def run(out: Path, spec: Benchmark, seed: int = 0) -> Path:
 def test_data_is_part_of_a_specification_and_of_its_digest():
     again = Benchmark.from_json(json.loads(json.dumps(TOY_IQL.to_json())))
     assert again == TOY_IQL and again.data == TOY_IQL.data
-    assert TOY_IQL.steps == "gradient updates" and TOY.steps == "environment steps"
+    assert TOY_IQL.steps == "updates" and TOY.steps == "environment steps"
     other = TOY_IQL.with_settings({"data.corruptions.0.std": 0.2})
     assert other.digest != TOY_IQL.digest
     assert other.settings["data.corruptions.0.std"] == 0.2
@@ -166,9 +166,9 @@ def test_a_report_counts_points_and_gradient_updates(home: Path):
     assert end[1:3] == ["15", f"{final:.1f}"]
     headings = " ".join(lines[1:4])
     assert "points" in headings and "updates" in headings and "sim." not in headings
-    assert "for 15 gradient updates." in done.stdout
+    assert "for 15 updates." in done.stdout
     assert (folder.path / "curves.png").stat().st_size > 10_000
-    assert summary(folder)["steps"] == "gradient updates"
+    assert summary(folder)["steps"] == "updates"
 
 
 def told(*arguments: str) -> Any:
@@ -179,7 +179,7 @@ def told(*arguments: str) -> Any:
 
 def test_the_command_line_shows_and_runs_it(tmp_path: Path):
     plan = told("run", "toy-iql", "--dry-run", "--out", str(tmp_path))
-    assert "would run toy-iql, 15 gradient updates a seed" in plan.stdout
+    assert "would run toy-iql, 15 updates a seed" in plan.stdout
     assert "data.steps" in told("show", "toy-iql").stdout
     done = told("run", "toy-iql", "--out", str(tmp_path), "--device", "cpu")
     assert "points" in done.stderr and "ours" in done.stdout
