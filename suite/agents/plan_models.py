@@ -82,8 +82,8 @@ def _stepped(
 class Simulator:
     """The true simulator, from where the car stands, with all that is hidden.
 
-    It knows the gap, and the state of servos and delay lines: what no model can do
-    better. It costs a physics step for each candidate and step.
+    It knows the gap and the state of servos and delay lines, so it foretells exactly.
+    It costs a physics step for each candidate and step.
 
     Args:
         threads: Threads that simulate; results do not depend on it.
