@@ -137,7 +137,7 @@ def simulator_spec() -> Benchmark:
             "quick": Scale(
                 "a minute", {"agent.trajectories": 5, "seeds": [0], "every": 20}
             ),
-            "default": Scale("6 minutes of a core"),
+            "default": Scale("a minute and a half"),
             "paper": Scale(
                 "an hour of a core",
                 {"agent.candidates": 40, "agent.elites": 8, "total_timesteps": 60},
@@ -154,7 +154,7 @@ register(
             "A kinematic car whose trim, gains, limits, delay and lags are found from "
             f"200 trajectories, on 50 others. {_NEEDS}"
         ),
-        time="20 seconds",
+        time="half a minute",
     )
 )
 register(
@@ -162,7 +162,7 @@ register(
         "Pacejka",
         name="mushr-identified-pacejka",
         about=f"The same with tyres that slide. {_NEEDS}",
-        time="3 minutes",
+        time="4 minutes",
     )
 )
 register(simulator_spec())

@@ -224,7 +224,7 @@ def _scales(members: int, horizon: int) -> dict[str, Scale]:
         "agent.selection.patience": PAPER_PATIENCE,
         "every": 5,
     }
-    one, more = ("half a minute", "a minute"), ("3 minutes", "8 minutes")
+    one, more = ("half a minute", "a minute"), ("3 minutes", "4 minutes")
     times = [pair[members > 1] for pair in (one, more)]
     return {
         "smoke": Scale("seconds, on five trajectories", _smoke()),

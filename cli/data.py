@@ -248,9 +248,23 @@ def _wrappers() -> list[str]:
     "are unknown and nothing is clipped.",
 )
 @d4rl_option
+@click.option(
+    "--steer-scale",
+    type=float,
+    help="Of a folder of text: the steering that an action of 1 is; 0.38 for radians.",
+)
+@click.option("--speed-scale", type=float, help="The same for velocity; 3 for m/s.")
+@click.option(
+    "--dt", type=float, help="Seconds between rows, where the text does not say."
+)
 @json_option
 def import_dataset(
-    path: Path, dataset_id: str, env_id: str | None, d4rl_scale: bool, as_json: bool
+    path: Path,
+    dataset_id: str,
+    env_id: str | None,
+    d4rl_scale: bool,
+    as_json: bool,
+    **text: float | None,
 ) -> None:
     """Put a file's arrays, or a folder's text, into Minari's local store as ID.
 
@@ -264,13 +278,19 @@ def import_dataset(
       suite-bench data import hopper_medium-v2.hdf5 theirs/hopper-medium-v2 \\
           --env Hopper-v4 --d4rl-scale
       suite-bench data import my_logs.npz mine/logs-v0
-      suite-bench data import sysid_trajs mine/car-v0
+      suite-bench data import sysid_trajs mine/car-v0 --steer-scale 0.38
     """
     from suite.datasets import load_dataset, require_new, save_dataset
     from suite.mushr_text import read_mushr_text
 
     require_new(dataset_id)
-    dataset = read_mushr_text(path) if path.is_dir() else load_dataset(path)
+    if not path.exists():
+        raise ValueError(f"there is no file {path} (nor folder)")
+    given = {name: value for name, value in text.items() if value is not None}
+    if given and not path.is_dir():
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise WrongUse(f"{options}: only for a folder of text; {path} is a file")
+    dataset = read_mushr_text(path, **given) if path.is_dir() else load_dataset(path)
     dataset = _described(dataset, env_id, d4rl_scale)
     save_dataset(dataset, dataset_id)
     _tell(dataset_id, dataset, as_json)

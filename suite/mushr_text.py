@@ -24,6 +24,7 @@ from suite.transitions import Dataset
 FIRST = ("dt", "x", "y", "theta", "xdot", "ydot", "thetadot")
 PLAN = ("steering", "velocity")
 THIRD = (*FIRST[1:], *PLAN)
+_VELS = "traj_vels"
 _NUMBER = re.compile(r"(\d+)\.txt$")
 
 
@@ -49,18 +50,17 @@ def read_mushr_text(
         card has each one's id in the files and its dt.
 
     Raises:
-        ValueError: If there is nothing to read, or a file lacks a column, a row or its
-            plan, or holds what is no finite number; names file and line.
+        ValueError: If there is nothing to read, formats or numbers are mixed up, a file
+            lacks a column, a row or its plan, or holds what is no finite number; or a
+            command is beyond its scale.
     """
     folder = Path(folder)
-    plans = _numbered(folder, "plan_*.txt")
-    paths = _numbered(folder, "traj_vels_*.txt" if plans else "*traj_*.txt")
-    paths = {n: path for n, path in paths.items() if plans or "vels" not in path.name}
-    if not paths:
+    if not (steer_scale > 0 and speed_scale > 0):
         raise ValueError(
-            f"{folder} has neither plan_<id>.txt with traj_vels_<id>.txt nor "
-            "traj_<id>.txt with eight columns"
+            f"scales must be positive, got {steer_scale} of steering and {speed_scale} "
+            "of velocity"
         )
+    plans, paths = _found(folder)
     parts: list[Dataset] = []
     steps: list[float | None] = []
     for number, path in paths.items():
@@ -72,6 +72,7 @@ def read_mushr_text(
             readings, commands = rows[:, :6], rows[:, 6:]
             steps.append(dt)
         actions = commands / (steer_scale, speed_scale)
+        _require_scaled(actions, path)
         parts.append(_trajectory(readings, actions))
     card = {
         "source": folder.name,
@@ -82,14 +83,52 @@ def read_mushr_text(
     return Dataset.concatenated(parts, card)
 
 
+def _found(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Plans, of the first format, and trajectories by number."""
+    plans = _numbered(folder, "plan_*.txt")
+    first = _numbered(folder, "traj_vels_*.txt")
+    others = [p for p in folder.glob("*traj_*.txt") if "traj_vels_" not in p.name]
+    if (plans or first) and others:
+        raise ValueError(
+            f"{folder} has files of two formats, such as {others[0].name} beside "
+            f"{next(iter({**plans, **first}.values())).name}; give each a folder"
+        )
+    third = _numbered(folder, "*traj_*.txt") if others else {}
+    if not (plans or first or third):
+        raise ValueError(
+            f"{folder} has neither plan_<id>.txt with traj_vels_<id>.txt nor "
+            "traj_<id>.txt with eight columns"
+        )
+    lonely = [path for number, path in plans.items() if number not in first]
+    if lonely:
+        raise ValueError(f"{lonely[0]} has no {lonely[0].name.replace('plan', _VELS)}")
+    return plans, first or third
+
+
 def _numbered(folder: Path, pattern: str) -> dict[int, Path]:
     """Files by the number in their name, in its order."""
-    found = {}
-    for path in folder.glob(pattern):
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob(pattern)):
         number = _NUMBER.search(path.name)
-        if number:
-            found[int(number[1])] = path
+        if number is None:
+            continue
+        other = found.setdefault(int(number[1]), path)
+        if other is not path:
+            raise ValueError(
+                f"{other} and {path} have the same number; give each trajectory one of "
+                "its own, or import them from two folders"
+            )
     return dict(sorted(found.items()))
+
+
+def _require_scaled(actions: np.ndarray, path: Path) -> None:
+    largest = np.abs(actions).max(axis=0)
+    if (largest > 1 + 1e-6).any():
+        raise ValueError(
+            f"{path} has steering up to {largest[0]:.3g} and velocity up to "
+            f"{largest[1]:.3g}, where 1 is the whole range; give steer_scale and "
+            "speed_scale, 0.38 and 3 for radians and m/s"
+        )
 
 
 def _first(path: Path, plan: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +162,11 @@ def _trajectory(readings: np.ndarray, actions: np.ndarray) -> Dataset:
 def _table(path: Path, columns: tuple[str, ...], at_least: int) -> np.ndarray:
     """Numbers (rows, columns) of a file; further columns are left out."""
     rows: list[list[float]] = []
-    for line, text in enumerate(path.read_text().splitlines(), start=1):
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text") from None
+    for line, text in enumerate(lines, start=1):
         words = text.split("#")[0].split()
         if words:
             rows.append(_row(words, columns, f"line {line} of {path}"))

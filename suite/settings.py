@@ -224,10 +224,16 @@ class _Slot:
         return self.holder[self.name] if is_list else self.holder.get(self.name)
 
 
+NOTHING_INSIDE = (
+    "has nothing to set inside; set it whole, a part as "
+    '{"call": "module:Class", "kwargs": {}}'
+)
+
+
 def _pick(slots: Mapping[str, _Slot], step: str, key: str, path: list[str]) -> _Slot:
     if step in slots:
         return slots[step]
-    names = f"has {', '.join(sorted(slots))}" if slots else "has nothing to set inside"
+    names = f"has {', '.join(sorted(slots))}" if slots else NOTHING_INSIDE
     raise ConfigError(f"no setting {key!r}; {'.'.join(path) or 'a benchmark'} {names}")
 
 

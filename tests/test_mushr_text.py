@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from suite.mushr_text import read_mushr_text
+from suite.worldmodels.car import Car
+from suite.worldmodels.car_history import car_recordings
 
 CARS = np.arange(18).reshape(3, 6) / 10
 
@@ -35,10 +37,10 @@ def test_the_third_format_has_a_command_in_each_row(tmp_path):
     commands = np.array([[0.1, 1.0], [0.2, 1.1], [0.3, 1.2]])
     for name in ("mj_traj_e0007.txt", "traj_2.txt"):
         np.savetxt(tmp_path / name, np.column_stack([CARS, commands]))
-    data = read_mushr_text(tmp_path, dt=0.1)
+    data = read_mushr_text(tmp_path, speed_scale=2.0, dt=0.1)
     assert data.card["trajectories"] == {"id": [2, 7], "dt": [0.1, 0.1]}
     np.testing.assert_allclose(data.obs[:2], CARS[:2], rtol=1e-6)
-    np.testing.assert_allclose(data.actions[2:], commands[:2], rtol=1e-6)
+    np.testing.assert_allclose(data.actions[2:], commands[:2] / (1, 2), rtol=1e-6)
     assert data.is_consistent
 
 
@@ -65,3 +67,50 @@ def test_a_missing_plan_and_an_empty_folder_are_named(tmp_path):
     (tmp_path / "plan_2.txt").unlink()
     with pytest.raises(ValueError, match=r"traj_vels_2\.txt has no plan_2\.txt"):
         read_mushr_text(tmp_path)
+
+
+def write_third(path: Path, steering: str = "0.1") -> None:
+    path.write_text(f"0 0 0 1 0 0 {steering} 0.5\n" * 3)
+
+
+def test_files_that_would_hide_one_another_are_refused(tmp_path):
+    write_third(tmp_path / "train_traj_1.txt")
+    write_third(tmp_path / "val_traj_1.txt")
+    with pytest.raises(ValueError, match="have the same number"):
+        read_mushr_text(tmp_path)
+
+
+def test_a_folder_of_both_formats_is_refused(tmp_path):
+    write_first(tmp_path, 1, [0.1] * 3)
+    write_third(tmp_path / "traj_7.txt")
+    with pytest.raises(ValueError, match=r"two formats, such as traj_7\.txt beside"):
+        read_mushr_text(tmp_path)
+
+
+def test_a_plan_without_its_trajectory_is_named(tmp_path):
+    write_first(tmp_path, 1, [0.1] * 3)
+    (tmp_path / "plan_2.txt").write_text("0.1 0.5\n")
+    with pytest.raises(ValueError, match=r"plan_2\.txt has no traj_vels_2\.txt"):
+        read_mushr_text(tmp_path)
+
+
+def test_commands_in_radians_are_refused_until_their_scale_is_given(tmp_path):
+    write_third(tmp_path / "traj_1.txt", steering="-1.9")
+    with pytest.raises(ValueError, match=r"steering up to 1\.9"):
+        read_mushr_text(tmp_path)
+    assert read_mushr_text(tmp_path, steer_scale=3.8).actions[0, 0] == -0.5
+    with pytest.raises(ValueError, match="scales must be positive"):
+        read_mushr_text(tmp_path, steer_scale=0.0)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "traj_1.txt").write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(ValueError, match=r"traj_1\.txt is no text"):
+        read_mushr_text(tmp_path)
+
+
+def test_a_car_is_not_fitted_to_another_time_step(tmp_path):
+    write_third(tmp_path / "traj_1.txt")
+    with pytest.raises(ValueError, match=r"steps of 0\.1 s and the car's are 0\.05 s"):
+        car_recordings(read_mushr_text(tmp_path, dt=0.1), Car())
+    assert len(car_recordings(read_mushr_text(tmp_path, dt=0.05), Car()).lengths) == 1

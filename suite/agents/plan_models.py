@@ -98,6 +98,7 @@ class Simulator:
         require_positive("threads", threads)
         self.threads, self.sim_steps = threads, 0
         self._rows: CarSimulation | None = None
+        self._of: MushrVectorEnv | None = None  # whose gap and floor the rows have
 
     def cars(self, seen: Seen, actions: Tensor) -> Tensor:
         """See ``PlanModel.cars``; NaN where the physics blew up.
@@ -124,7 +125,8 @@ class Simulator:
         return torch.as_tensor(np.stack(found), dtype=torch.float32)
 
     def _simulation(self, env: MushrVectorEnv, rows: int) -> CarSimulation:
-        if self._rows is None or self._rows.num_rows != rows:
+        if self._rows is None or self._of is not env or self._rows.num_rows != rows:
+            self._of = env
             self._rows = CarSimulation(
                 rows, env.driving, env.gap, env.patches, self.threads
             )

@@ -17,4 +17,12 @@ def norm(vector: Any) -> Any:
     total = squares[..., 0]
     for i in range(1, vector.shape[-1]):
         total = total + squares[..., i]
-    return namespace(vector).sqrt(total)
+    return root(total)
+
+
+def root(square: Any) -> Any:
+    """Square root of what is 0 or more, whose gradient at 0 is 0 and not NaN."""
+    xp = namespace(square)
+    is_zero = square == 0
+    one = xp.ones_like(square)
+    return xp.where(is_zero, square, xp.sqrt(xp.where(is_zero, one, square)))

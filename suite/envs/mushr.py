@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from suite.arrays import namespace
+from suite.envs.geometry import root
 from suite.envs.task import never
 from suite.envs.tracks import Centreline, centreline
 
@@ -47,13 +48,15 @@ def slip(state: Any) -> Any:
     moves 0.21 rad beside its nose at full steering.
     """
     across = state[..., VY] - REAR_AXLE * state[..., OMEGA]
-    return namespace(state).atan2(across, state[..., VX])
+    xp, ahead = namespace(state), state[..., VX]
+    is_still = (across == 0) & (ahead == 0)  # where the angle's gradient would be NaN
+    return xp.atan2(across, xp.where(is_still, xp.ones_like(ahead), ahead))
 
 
 def speed(state: Any) -> Any:
     """Speed at the origin (...), m/s."""
     vx, vy = state[..., VX], state[..., VY]
-    return namespace(state).sqrt(vx * vx + vy * vy)
+    return root(vx * vx + vy * vy)
 
 
 def seen_from(pose: Any, x: Any, y: Any) -> tuple[Any, Any]:
@@ -273,10 +276,9 @@ class Goal(Driving):
 
     def distance(self, state: Any) -> Any:
         """To the goal's position (...), m."""
-        xp = namespace(state)
         dx = state[..., MEMORY] - state[..., X]
         dy = state[..., MEMORY + 1] - state[..., Y]
-        return xp.sqrt(dx * dx + dy * dy)
+        return root(dx * dx + dy * dy)
 
     def turn(self, state: Any) -> Any:
         """From the car's heading to the goal's (...), rad in [-pi, pi)."""

@@ -40,7 +40,7 @@ def car_spec(gap: Gap) -> mujoco.MjSpec:
         if lag:
             actuator.dyntype = mujoco.mjtDyn.mjDYN_FILTEREXACT
             actuator.dynprm[0] = lag
-        if gap.delay:
+        if gap.delay >= TIMESTEP / 2:
             actuator.delay = gap.delay
             actuator.nsample = round(gap.delay / TIMESTEP)
     if gap.payload:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import mujoco
 import numpy as np
 
 from suite.envs.arguments import require_known, require_positive, row_indices
-from suite.envs.batch import BatchEnv
 from suite.envs.mushr import MAX_EPISODE_STEPS, Goal
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_gaps import GAPS, Gap
+from suite.envs.mushr_starts import CarRows, OneCar
 from suite.envs.mushr_tasks import checked_cars, goals_at, make_task
-from suite.envs.single import SingleEnv
 
 DRIFT_FRICTION = 0.3  # of the floor under a drift, unless another is asked for
 MAX_FRICTION = 1.3  # half the car's track over its height: beyond it may tip over
@@ -48,10 +48,10 @@ def require_friction(name: str, value: float) -> None:
     Raises:
         ValueError: Naming the argument.
     """
-    if not 0 < value <= MAX_FRICTION:
+    if not isinstance(value, Real) or not 0 < value <= MAX_FRICTION:
         raise ValueError(
             f"{name} must be more than 0 and at most {MAX_FRICTION} (beyond it the car "
-            f"tips over), got {value}"
+            f"tips over), got {value!r}"
         )
 
 
@@ -64,16 +64,21 @@ def checked_patches(patches: Sequence[Sequence[float]]) -> tuple[Any, ...]:
     """
     found = []
     for patch in patches:
-        if len(patch) != 4 or not np.isfinite(patch).all() or patch[2] <= 0:
+        try:
+            numbers = np.array(patch, float)
+        except (TypeError, ValueError):
+            numbers = np.empty(0)
+        if numbers.shape != (4,) or not np.isfinite(numbers).all() or numbers[2] <= 0:
             raise ValueError(
-                f"a friction patch is (x, y, radius > 0, friction), got {tuple(patch)}"
+                "friction_patches is a list of (x, y, radius > 0, friction), got "
+                f"{patch!r} in it"
             )
-        require_friction("the friction of a patch", patch[3])
-        found.append(tuple(float(number) for number in patch))
+        require_friction("the friction of a patch", float(numbers[3]))
+        found.append(tuple(numbers.tolist()))
     return tuple(found)
 
 
-class MushrVectorEnv(BatchEnv):
+class MushrVectorEnv(CarRows):
     """N cars; see ``MushrEnv`` for the tasks.
 
     Args:
@@ -187,7 +192,7 @@ class MushrVectorEnv(BatchEnv):
         return model, data
 
 
-class MushrEnv(SingleEnv):
+class MushrEnv(OneCar):
     """Drive a MuSHR car: laps of a track, to a pose, or sideways.
 
     Task: ``"track"``: laps, fast; ``"goal"``: reach a pose; ``"drift"``: slide steadily

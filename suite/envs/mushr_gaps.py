@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from suite.envs.mushr import MAX_STEER
@@ -24,6 +26,10 @@ class Gap:
         delay: Between a command and its effect, s.
         payload: Mass added, kg.
         friction: Of tyres on the floor.
+
+    Raises:
+        ValueError: If a number is not finite, a time, mass or friction negative, or the
+            limits of the steering are no interval around 0.
     """
 
     trim: float = 0.0
@@ -35,6 +41,20 @@ class Gap:
     delay: float = 0.0
     payload: float = 0.0
     friction: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = dataclasses.astuple(self)
+        least = (self.steer_lag, self.speed_lag, self.delay, self.payload)
+        if not all(map(math.isfinite, values)) or min(least) < 0 or self.friction <= 0:
+            raise ValueError(
+                "a gap has finite numbers, lags, delay and payload of 0 or more and a "
+                f"friction above 0, got {self}"
+            )
+        if not self.steer_low < 0 < self.steer_high:
+            raise ValueError(
+                "a gap's steer_low is below 0 and its steer_high above, got "
+                f"{self.steer_low} and {self.steer_high}"
+            )
 
 
 GAPS: dict[str, Gap] = {

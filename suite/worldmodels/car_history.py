@@ -32,8 +32,9 @@ def car_recordings(data: Dataset, car: Car, device: str = "cpu") -> Recordings:
     """Recordings of drives for a car's model; before them it went on steadily.
 
     Raises:
-        ValueError: If a column is missing.
+        ValueError: If a column is missing, or the data's card says another time step.
     """
+    _require_step(data, car.dt)
     return Recordings.of(
         data,
         car.history,
@@ -42,3 +43,13 @@ def car_recordings(data: Dataset, car: Car, device: str = "cpu") -> Recordings:
         lead=lambda state: steady_command(state, car),
         device=device,
     )
+
+
+def _require_step(data: Dataset, dt: float) -> None:
+    steps = data.card.get("trajectories", {}).get("dt") or ()
+    others = sorted({s for s in steps if s is not None and abs(s / dt - 1) > 0.02})
+    if others:
+        raise ValueError(
+            f"the trajectories have steps of {others[0]:g} s and the car's are {dt:g} "
+            f"s; give the car dt={others[0]:g}, or resample them"
+        )

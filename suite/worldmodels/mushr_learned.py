@@ -15,11 +15,9 @@ from suite.envs.arguments import (
     require_known,
     require_positive,
     row_indices,
-    rows_to_reset,
 )
-from suite.envs.batch import BatchEnv
+from suite.envs.mushr_starts import CarRows, OneCar
 from suite.envs.mushr_tasks import checked_cars, goals_at, make_task
-from suite.envs.single import SingleEnv
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.car_ensemble import CarEnsemble, CarMean, CarTS1, CarTSInf
 from suite.worldmodels.car_stored import load_car
@@ -81,7 +79,7 @@ def _require_mushr(dynamics: CarDynamics, name: str) -> None:
             )
 
 
-class MushrLearnedVectorEnv(BatchEnv):
+class MushrLearnedVectorEnv(CarRows):
     """N learned cars; see ``MushrLearnedEnv``.
 
     Info: As ``MuSHR-v0``, and ``model_std`` (N,), how far the members disagree about
@@ -126,24 +124,6 @@ class MushrLearnedVectorEnv(BatchEnv):
         model = PROPAGATION[propagation](load_mushr(checkpoint))
         self.cars = LearnedCars(num_envs, self.driving, model)
         super().__init__(self.cars, self.driving, autoreset_mode=autoreset_mode)
-
-    def reset(
-        self,
-        *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes; see ``BatchEnv.reset``.
-
-        Args:
-            seed: Row i starts where ``MuSHR-v0`` of seed + i starts, or of seed[i].
-            options: ``{"reset_mask": (N,) bool}`` resets only those n rows;
-                ``{"state": (n, 6)}`` starts them there, see ``reset_to``.
-        """
-        super().reset(seed=seed, options=options)
-        if options is not None and options.get("state") is not None:
-            self.reset_to(options["state"], rows_to_reset(options, self.num_envs))
-        return self._obs.copy(), self._info(np.zeros(self.num_envs, bool))
 
     def reset_to(self, cars: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
         """Start new episodes from given states of the car.
@@ -202,7 +182,7 @@ class MushrLearnedVectorEnv(BatchEnv):
         }
 
 
-class MushrLearnedEnv(SingleEnv):
+class MushrLearnedEnv(OneCar):
     """Drive a learned MuSHR car: laps of a track, to a pose, or sideways.
 
     Spaces, observation, reward, success, start and end are those of ``MuSHR-v0``, by
@@ -240,17 +220,6 @@ class MushrLearnedEnv(SingleEnv):
             autoreset_mode="disabled",
         )
         super().__init__(self._rows)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start a new episode; ``options={"state": (6,)}`` says where."""
-        obs, info = super().reset(seed=seed)
-        state = None if options is None else options.get("state")
-        if state is not None:
-            obs = self.reset_to(state)
-            info["state"] = self._rows.cars.named_state(None)[0]
-        return obs, info
 
     def reset_to(self, car: np.ndarray) -> np.ndarray:
         """Start a new episode from a car's six numbers; returns the observation (O,).

@@ -106,6 +106,20 @@ def test_the_simulator_foretells_what_the_car_then_does_hidden_state_and_gap_inc
     assert model.sim_steps == 6 * 4
 
 
+def test_the_simulator_plans_on_the_floor_of_the_environment_it_is_asked_about():
+    ice = [(0.0, 0.0, 50.0, 0.05)]
+    model, ends = Simulator(), []
+    actions = torch.full((1, 1, 10, 2), 0.8)
+    for env in (cars(1), cars(1, friction_patches=ice)):
+        env.reset(seed=3)
+        who = driver(model)
+        found = model.cars(seen(who, env, who.begin(1)), actions)
+        alone = Simulator().cars(seen(who, env, who.begin(1)), actions)
+        torch.testing.assert_close(found, alone, rtol=0, atol=0)
+        ends.append(found[-1])
+    assert not torch.equal(*ends)
+
+
 def test_a_plan_in_a_car_model_begins_with_the_commands_before():
     late = Car(Kinematic(), adapter=None, residual=None, delay=0.05)
     model, env = CarPlan(late), cars()

@@ -146,10 +146,17 @@ def test_a_folder_of_text_is_imported(invoke, tmp_path):
     rows = np.arange(24).reshape(3, 8) / 10
     (tmp_path / "logs").mkdir()
     np.savetxt(tmp_path / "logs" / "traj_7.txt", rows)
-    done = invoke("data", "import", tmp_path / "logs", "mine/car-v0")
+    scales = "--steer-scale", "4", "--speed-scale", "4", "--dt", "0.1"
+    done = invoke("data", "import", tmp_path / "logs", "mine/car-v0", *scales)
     assert done.exit_code == 0, done.output
     stored = load_dataset("mine/car-v0")
-    np.testing.assert_allclose(stored.actions, rows[:2, 6:], rtol=1e-6)
+    np.testing.assert_allclose(stored.actions, rows[:2, 6:] / 4, rtol=1e-6)
+    assert stored.card["trajectories"]["dt"] == [0.1]
+    log = tmp_path / "logs" / "traj_7.txt"
+    done = invoke("data", "import", log, "mine/none-v0", *scales)
+    assert_one_sentence(done, 2, "only for a folder of text")
+    done = invoke("data", "import", tmp_path / "nowhere", "mine/none-v0")
+    assert_one_sentence(done, 3, "there is no file")
     done = invoke("data", "import", tmp_path / "store", "mine/none-v0")
     assert_one_sentence(done, 3, "has neither plan_")
 

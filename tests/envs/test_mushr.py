@@ -12,7 +12,9 @@ import torch
 import suite
 from suite.envs import mushr
 from suite.envs.mushr import Drift, Driving, Goal, Track
+from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_env import MushrEnv, MushrVectorEnv
+from suite.envs.mushr_gaps import Gap
 from suite.envs.tracks import centreline
 from suite.excitation import pure_pursuit
 
@@ -180,8 +182,8 @@ def test_a_row_keeps_its_floor_over_a_snapshot():
         ({"gap": "hard"}, "gap must be one of"),
         ({"friction": 2.0}, "friction must be more than 0 and at most 1.3"),
         ({"payload": -1.0}, "payload must be 0 to 3.0 kg"),
-        ({"friction_patches": [(0, 0, 1)]}, "a friction patch is"),
-        ({"friction_patches": [(0, 0, 0.0, 0.5)]}, "a friction patch is"),
+        ({"friction_patches": [(0, 0, 1)]}, "friction_patches is a list of"),
+        ({"friction_patches": [(0, 0, 0.0, 0.5)]}, "friction_patches is a list of"),
         ({"friction_patches": [(0, 0, 1, 9)]}, "friction of a patch must be"),
     ],
 )
@@ -230,3 +232,58 @@ def test_the_scene_is_the_car_with_its_task(task):
     if task == "goal":
         goal = env.cars.named_state(None)[0, Goal.GOAL]
         np.testing.assert_allclose(data.mocap_pos[0, :2], goal[:2])
+
+
+@pytest.mark.parametrize("name", ["MuSHR-v0", "MuSHR-Learned-v0"])
+def test_a_reset_begins_where_it_is_told_and_knows_no_other_option(name):
+    start = np.array([0.5, 0.0, 0.1, 1.0, 0.0, 0.0])
+    env = gym.make(name)
+    obs, info = env.reset(seed=0, options={"state": start})
+    np.testing.assert_allclose(info["state"][:6], start, atol=1e-6)
+    np.testing.assert_allclose(obs[:3], [1.0, 0.0, 0.0], atol=1e-6)
+    with pytest.raises(ValueError, match="an option of reset must be one of"):
+        env.reset(options={"stat": start})
+    with pytest.raises(ValueError, match="cars must be finite numbers of shape"):
+        env.reset(options={"state": start * np.nan})
+
+
+def test_a_reset_of_rows_begins_where_it_is_told():
+    envs = MushrVectorEnv(3)
+    envs.reset(seed=0)
+    mask, starts = np.array([True, False, True]), np.zeros((2, 6))
+    starts[:, 0] = 1.0, 2.0
+    before = envs.cars.named_state(None)[1]
+    _, info = envs.reset(options={"reset_mask": mask, "state": starts})
+    assert info["state"][mask, 0].tolist() == [1.0, 2.0]
+    np.testing.assert_array_equal(info["state"][1], before)
+
+
+def test_rewards_have_gradients_where_nothing_moves_and_at_the_goal():
+    tasks: dict[str, Driving] = {"drift": Drift(), "goal": Goal()}
+    for name, task in tasks.items():
+        size = MushrVectorEnv(1, task=name).cars.named_state(None).shape[1]
+        state = torch.zeros(1, size)
+        state.requires_grad_()
+        task.reward(state.detach(), torch.zeros(1, 2), state).sum().backward()
+        assert state.grad is not None and state.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"delay": -0.01}, "delay and payload of 0 or more"),
+        ({"friction": 0.0}, "friction above 0"),
+        ({"steer_low": 0.2}, "steer_low is below 0"),
+        ({"trim": float("nan")}, "finite numbers"),
+    ],
+)
+def test_a_gap_that_no_car_has_is_refused(numbers, words):
+    with pytest.raises(ValueError, match=words):
+        Gap(**numbers)
+
+
+def test_a_delay_of_less_than_half_a_physics_step_is_none():
+    env = MushrVectorEnv(1)
+    short = CarSimulation(1, env.driving, Gap(delay=0.0009))
+    none = CarSimulation(1, env.driving, Gap())
+    assert short.get_state(None).shape == none.get_state(None).shape
