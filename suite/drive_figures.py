@@ -93,7 +93,7 @@ class Distribution:
             if drawn == before:
                 say_empty(panel)
             _logarithmic(panel, "x")
-            panel.set_xlabel(label)
+            panel.set_xlabel(label.replace(", ", ",\n"))  # panels are narrow
             panel.set_ylabel("share of drives")
         legend(canvas, np.array(panels))
         return drawn > 0
@@ -144,7 +144,7 @@ class Growth:
             if drawn == before:
                 say_empty(panel)
             _logarithmic(panel, "y")
-            panel.set_xlabel("s")
+            panel.set_xlabel("time (s)")
             panel.set_ylabel(f"{results.sweep.written(self.values)} (m)")
         legend(canvas, np.array(panels))
         return drawn > 0
