@@ -93,7 +93,8 @@ def run_seed(
         threads = threads or cores()
         with _log_file(home / "run.log"):
             log.info("started: %s", command or "from Python")
-            training = Training(spec, home, seed, threads, origin, found, needed)
+            with _nothing_left(home if found is None else None):
+                training = Training(spec, home, seed, threads, origin, found, needed)
             for note in _notes(training, found):
                 log.warning(note)
                 yield training.progress(note=note)
@@ -166,6 +167,17 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         old, new = (facts.get(name) for facts in flat)
         if old != new:
             yield f"{name} {old}, now {new}"
+
+
+@contextlib.contextmanager
+def _nothing_left(home: Path | None) -> Iterator[None]:
+    """Remove a folder again if what should run in it cannot be built."""
+    try:
+        yield
+    except Exception:  # a constructor may refuse its values by any
+        if home is not None:
+            shutil.rmtree(home)
+        raise
 
 
 def _timing(home: Path, updates: int, threads: int, command: str) -> dict[str, Any]:

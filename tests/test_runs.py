@@ -195,6 +195,36 @@ def test_an_evaluation_without_the_metric_is_refused(tmp_path: Path):
         run(tmp_path, Benchmark.from_json(document))
 
 
+def test_nothing_is_left_of_a_run_that_cannot_be_built(tmp_path: Path):
+    spec = TOY.with_settings({"agent.n_epochs": 0})
+    with pytest.raises(ValueError, match="n_epochs must be 1"):
+        run(tmp_path, spec)
+    folder = RunFolder.of(spec, tmp_path)
+    assert folder.seeds() == [] and not folder.seed(0).exists()
+
+
+def test_a_run_that_was_begun_survives_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = RunFolder.of(TOY, tmp_path)
+    begun = run_seed(TOY, folder, 0, device="cpu")
+    for _ in range(3):
+        next(begun)
+    begun.close()
+    saved = folder.saved(0)
+    assert saved is not None and saved > 0
+
+    def refuse(*args: Any) -> None:
+        raise ConfigError("no longer known")
+
+    with monkeypatch.context() as here, pytest.raises(ConfigError, match="no longer"):
+        here.setattr(runs, "Training", refuse)
+        run(tmp_path)
+    assert folder.saved(0) == saved
+    _, told = run(tmp_path)
+    assert any("continues from" in (each.note or "") for each in told)
+
+
 def test_cuda_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
