@@ -50,8 +50,9 @@ def _card(env: Any, source: EpisodeSource) -> dict[str, Any]:
         "observation": bounds(env.observation_space),
         "action": bounds(env.action_space),
     }
-    card = {**descended(source.card, replay.dataset), "spaces": spaces}
-    return {**card, "recorded": True}
+    # That of the data made at once: it counts what each corruption did to them.
+    card = descended(source.dataset.card, replay.dataset)
+    return {**card, "spaces": spaces, "recorded": True}
 
 
 def _require_consistent(episodes: dict[int, _Episode]) -> None:

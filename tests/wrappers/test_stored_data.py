@@ -58,8 +58,10 @@ def assert_same(one: Dataset, other: Dataset) -> None:
 def test_a_replay_recorded_through_a_wrapper_is_the_dataset_wrapped(kind: str):
     replay = wrapped([kind], ReplayEnv(DATA))
     whole = wrapped([kind], DATA)
-    assert_same(recorded(replay), whole)
+    streamed = recorded(replay)
+    assert_same(streamed, whole)
     assert_same(replay.dataset, whole)
+    assert streamed.card["corruptions"] == whole.card["corruptions"]
     assert whole.sha256 != DATA.sha256
 
 
