@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,11 @@ def plain(panel: Axes, title: str = "") -> None:
     panel.grid(alpha=0.25, linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def name_y(panel: Axes, words: str) -> None:
+    """Words at the y axis, in lines that fit beside a panel two inches high."""
+    panel.set_ylabel(textwrap.fill(words, 28))
 
 
 def name_ticks(panel: Axes, names: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from suite.figure_looks import (
     look,
     mark,
     name_ticks,
+    name_y,
     plain,
     say_empty,
     thousands,
@@ -108,7 +109,7 @@ class Curves:
             rival, task = rows[place[0]], columns[place[1]]
             drawn += self._panel(panel, results, rival, task)
         for panel in panels[:, 0]:
-            panel.set_ylabel(column_name(results, self.y))
+            name_y(panel, column_name(results, self.y))
         for panel in panels[-1]:
             panel.set_xlabel(results.sweep.cells[0].spec.steps)
             panel.xaxis.set_major_formatter(thousands)
@@ -204,7 +205,7 @@ class Bars:
                 say_empty(panel)
             name_ticks(panel, [results.sweep.written(name) for name in conditions])
             panel.axhline(0, color=INK, linewidth=0.6)
-        panels[0, 0].set_ylabel(column_name(results, results.sweep.metric))
+        name_y(panels[0, 0], column_name(results, results.sweep.metric))
         legend(canvas, panels)
         return drawn > 0
 
