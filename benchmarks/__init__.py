@@ -14,3 +14,4 @@ from suite_bench.benchmarks import planning as planning
 from suite_bench.benchmarks import planning_sweeps as planning_sweeps
 from suite_bench.benchmarks import pwm as pwm
 from suite_bench.benchmarks import pwm_ant as pwm_ant
+from suite_bench.benchmarks import pwm_hopper as pwm_hopper

@@ -8,6 +8,7 @@ from typing import Any
 from suite.units import Unit, unit
 
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
+DASHES = ("--", "-.", ":")  # of scores without learning
 
 
 def draw(found: dict[str, Any], path: Path) -> Path:
@@ -41,6 +42,9 @@ def draw(found: dict[str, Any], path: Path) -> Path:
             markersize=4,
             label="experiment log (1 seed)",
         )
+    for (name, value), dashes in zip(found["baselines"].items(), DASHES, strict=False):
+        height = shown.factor * value
+        axes.axhline(height, color=MUTED, lw=1, linestyle=dashes, label=name)
     axes.set_xlabel(found.get("steps", "environment steps"))
     kind = found["metric"].partition("_")[0]
     name = kind if kind == "success" else found["metric"]

@@ -12,6 +12,7 @@ from suite.units import unit
 from suite_bench.errors import explained
 
 if TYPE_CHECKING:
+    from suite.benchmark import Benchmark
     from suite.jobs import Event, Job
     from suite.runs import Progress as RunProgress
 
@@ -25,7 +26,6 @@ class SeedScreen:
 
     def __init__(self, jobs: Sequence[Job]):
         self._is_one = len(jobs) == 1
-        self._metric = jobs[0].spec.metric if jobs else ""
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             SpinnerColumn(),
@@ -55,15 +55,16 @@ class SeedScreen:
 
         seed = event.job.seed
         if isinstance(event, Started):
-            self._begin(seed)
+            self._begin(event.job)
         elif isinstance(event, Moment):
             self._show(seed, event.progress)
         elif isinstance(event, Failed) and not self._is_one:
             self.say(f"seed {seed}  failed: {explained(event.reason).format_message()}")
 
-    def _begin(self, seed: int) -> None:
+    def _begin(self, job: Job) -> None:
         """The first evaluation takes a while."""
-        self._lines[seed] = _Line(self._metric)
+        seed = job.seed
+        self._lines[seed] = _Line(job.spec)
         self._tasks[seed] = self._bar.add_task(
             f"seed {seed}", total=None, story="evaluating"
         )
@@ -85,9 +86,11 @@ class SeedScreen:
 class _Line:
     """What is known of one seed."""
 
-    def __init__(self, metric: str):
-        self.metric = metric
-        self._value: float | None = None
+    def __init__(self, spec: Benchmark):
+        self.metric = spec.metric
+        self._baselines = spec.baselines
+        self._told = tuple(spec.evaluation.kwargs.get("told", ()))
+        self._found: dict[str, float] = {}  # by the last evaluation
         self._rate: float | None = None  # simulator steps/s of the last update
         self._steps = self._sim_steps = 0
         # Where this session began: a resumed seed has work of others behind it.
@@ -102,7 +105,7 @@ class _Line:
         if progress.note is not None:
             return progress.note
         if progress.evaluation is not None:
-            self._value = progress.evaluation[self.metric]
+            self._found = progress.evaluation
         if progress.metrics is not None:
             self._measure(progress, progress.metrics)
             # It was evaluated before its update, with so many steps behind.
@@ -121,9 +124,17 @@ class _Line:
         self._sim_steps = progress.sim_steps
 
     def _shown_value(self) -> str:
+        """The metric, what the evaluation tells beside, and scores without learning."""
         name = "success" if self.metric.startswith("success") else self.metric
-        value = self._value
-        return f"{name} {'-' if value is None else unit(self.metric).written(value)}"
+        value, shown = self._found.get(self.metric), unit(self.metric)
+        words = [f"{name} {'-' if value is None else shown.written(value)}"]
+        words += [
+            f"{each} {unit(each).written(self._found[each])}"
+            for each in self._told
+            if each in self._found
+        ]
+        known = [f"{each} {shown.shown(v)}" for each, v in self._baselines.items()]
+        return "  ".join([*words, *([f"({', '.join(known)})"] if known else [])])
 
     def story(self, progress: RunProgress, steps: int) -> str:
         """How far it is."""

@@ -83,6 +83,9 @@ def _print_table(found: dict[str, Any]) -> None:
     for key, name in totals.items():
         log = [shown.shown(found[key]["reference"])] if found["reference"] else []
         table.add_row(name, "", *log, *_spread(found[key], shown))
+    for name, value in found["baselines"].items():
+        log = [""] if found["reference"] else []
+        table.add_row(name, "", *log, shown.shown(value))
     console.print(_title(found), soft_wrap=True)
     console.print(table)
     for line in _footnotes(found):
@@ -112,6 +115,9 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
         "Interval: Student's t\nover seeds. Last three: their mean. Peak: the best of "
         "many noisy numbers, so biased up."
     )
+    if found["baselines"]:
+        names = ", ".join(found["baselines"])
+        lines.append(f"Scores of policies that learned nothing: {names}.")
     if found["final"]["reference"] is not None:
         lines.append("These three are over the log's iterations only, without `end`.")
     if any("first" in name for name in _others(found)):

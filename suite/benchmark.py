@@ -50,7 +50,7 @@ from suite.settings import (
 
 INJECTED = ("make_env", "seed", "device", "threads", "data", "env")
 # These say what an experiment is called and compared with, not what it computes.
-DESCRIPTIVE = ("name", "about", "metric", "seeds", "scales", "reference")
+DESCRIPTIVE = ("name", "about", "metric", "seeds", "scales", "reference", "baselines")
 
 
 class UnknownName(LookupError):
@@ -128,6 +128,8 @@ class Benchmark:
         checkpoint_at: Numbers of updates after which the policy is kept.
         scales: Sizes by name; ``"default"`` is the specification as it is written.
         reference: Published numbers.
+        baselines: What policies that know nothing score on the metric, by their names;
+            printed beside every score.
 
     Raises:
         ConfigError: If a value is out of range or cannot be written as JSON.
@@ -148,11 +150,13 @@ class Benchmark:
     checkpoint_at: tuple[int, ...] = ()
     scales: Mapping[str, Scale] = field(default_factory=dict)
     reference: Reference | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._require_parts()
         env = replace(self.env, kwargs=frozen(self.env.kwargs))
         object.__setattr__(self, "env", env)
+        object.__setattr__(self, "baselines", frozen(self.baselines))
         for name, least in (("total_timesteps", 0), ("every", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(
@@ -198,6 +202,8 @@ class Benchmark:
         document = to_json(self)
         if self.data is None:  # specifications from before there was data keep digests
             del document["data"]
+        if not self.baselines:
+            del document["baselines"]
         return document
 
     @staticmethod

@@ -171,6 +171,7 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         "seeds": seeds,
         "unfinished": [seed for seed in seeds if results[seed] is None],
         "reference": None if spec.reference is None else spec.reference.source,
+        "baselines": dict(spec.baselines),
         "rows": rows,
         **_totals([tables[s] for s in seeds if results[s] is not None], rows, spec),
         "timesteps": _mean([result["timesteps"] for result in done]),

@@ -16,6 +16,7 @@ class Unit:
         low: Smallest value there can be, before that, or None.
         high: Largest one, or None.
         best: Picks the best of several; errors are best where they are least.
+        digits: Behind the point.
     """
 
     name: str
@@ -23,12 +24,14 @@ class Unit:
     low: float | None = None
     high: float | None = None
     best: Callable[[Iterable[float]], float] = max
+    digits: int = 1
 
-    def shown(self, value: float | None, digits: int = 1) -> str:
+    def shown(self, value: float | None, digits: int | None = None) -> str:
         """A number without its unit; a dash for None."""
+        digits = self.digits if digits is None else digits
         return "-" if value is None else f"{self.factor * value:z.{digits}f}"
 
-    def written(self, value: float, digits: int = 1) -> str:
+    def written(self, value: float, digits: int | None = None) -> str:
         """A number with its unit."""
         joint = "" if self.name == "%" else " "
         return f"{self.shown(value, digits)}{joint}{self.name}".rstrip()
@@ -53,6 +56,8 @@ UNITS = {
     "normalized_return_local": POINTS,
     "return_mean": RETURN,
     "return_std": RETURN,
+    "episode_length": Unit("steps", low=0.0),
+    "x_velocity": Unit("m/s", digits=2),
     "prediction_error": ERROR,
     "state_mse": ERROR,
     "lap_time": SECONDS,

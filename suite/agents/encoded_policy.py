@@ -23,7 +23,7 @@ class LatentActor(nn.Module):
         action_size: A.
         hidden: Widths of the hidden layers.
         log_std: Of the first actions.
-        least_log_std: Below it the deviation does not fall.
+        least_log_std: Of any actions, if ``keep_exploring`` follows every step.
         generator: Of the first weights.
         device: Where the weights lie.
 
@@ -48,6 +48,7 @@ class LatentActor(nn.Module):
             latent_size,
             action_size,
             hidden=hidden,
+            gain=None,
             generator=generator,
             device=device,
         )
@@ -60,7 +61,7 @@ class LatentActor(nn.Module):
     ) -> torch.Tensor:
         """Actions (B, A) within [-1, 1] for latents (B, L).
 
-            tanh(mu(z) + exp(max(log_std, least)) eps)
+            tanh(mu(z) + exp(log_std) eps)
 
         Args:
             latents: (B, L).
@@ -69,8 +70,15 @@ class LatentActor(nn.Module):
         mean = self.network(latents)[0]
         if noise is None:
             return torch.tanh(mean)
-        std = self.log_std.clamp(min=self.least_log_std).exp()
-        return torch.tanh(torch.addcmul(mean, std, noise))
+        return torch.tanh(torch.addcmul(mean, self.log_std.exp(), noise))
+
+    @torch.no_grad()
+    def keep_exploring(self) -> None:
+        """Lift the deviation to its least; after every step of an optimizer.
+
+        Were it only read as that, no gradient could ever lift it again.
+        """
+        self.log_std.clamp_(min=self.least_log_std)
 
 
 class EncodedPolicy(BoxPolicy):

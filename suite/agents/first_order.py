@@ -18,6 +18,7 @@ from suite.agents.mish_mlp import MishMLP
 from suite.agents.squashed import require_bounded
 from suite.agents.stacked_mlp import FlatAdam
 from suite.checkpoints import require_like
+from suite.envs.arguments import require_positive
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.running import RunningNormaliser
 from suite.worldmodels.state import load_weights
@@ -25,6 +26,10 @@ from suite.worldmodels.state import load_weights
 NAMES = (
     *("actor_loss", "actor_gradient", "log_std", "return_mean", "return_scale"),
     *("critic_loss", "value_mean"),
+)
+_COUNTS = ("horizon", "batch_size", "critics", "critic_iterations", "critic_batches")
+_POSITIVE = (
+    *("actor_learning_rate", "critic_learning_rate", "actor_clip", "critic_clip"),
 )
 
 
@@ -80,13 +85,14 @@ class FirstOrder:
     scales_returns: bool = True
 
     def __post_init__(self) -> None:
-        counts = (self.horizon, self.batch_size, self.critics, self.critic_iterations)
-        rates = (self.actor_learning_rate, self.critic_learning_rate)
-        clips = (self.actor_clip, self.critic_clip)
-        if min(*counts, self.critic_batches) < 1 or min(*rates, *clips) <= 0:
+        for name in _COUNTS:
+            require_positive(name, getattr(self, name))
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(
-                "counts must be 1 or more, learning rates and clips positive, got "
-                f"{self}"
+                f"betas must be two numbers within [0, 1), got {list(self.betas)}"
             )
         if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
             raise ValueError(
@@ -138,7 +144,7 @@ class FirstOrderUpdate:
         device: str = "cpu",
     ):
         self.settings, self.updates, self._device = settings, 0, device
-        words = np.random.SeedSequence(seed).generate_state(2).tolist()
+        words = np.random.SeedSequence(seed).generate_state(3).tolist()
         weights = torch.Generator().manual_seed(words[0])
         kinds: dict[str, Any] = {"generator": weights, "device": device}
         self.actor = LatentActor(
@@ -165,6 +171,7 @@ class FirstOrderUpdate:
         }
         self._returns = RunningNormaliser().to(device)
         self._draws = torch.Generator().manual_seed(words[1])
+        self._model_noise = torch.Generator(device).manual_seed(words[2])
 
     def anneal(self, share: float, final: float) -> None:
         """Bring the learning rates that share of the way to their final value."""
@@ -221,16 +228,19 @@ class FirstOrderUpdate:
             settings.horizon,
             gamma=settings.gamma,
             detach=settings.detach,
-            generator=self._draws,
+            generator=self._model_noise,
         )
         self._returns.refresh(found.objective.detach())
         scale = self._returns.std.to(found.objective)
         divisor = scale if settings.scales_returns else settings.horizon
         loss = -found.objective.mean() / divisor
         flats = (self.actor.network.flat, self.actor.log_std)
-        norm = _descend(loss, list(self.actor.parameters()), flats, settings.actor_clip)
+        norm = _clipped_gradient(
+            loss, list(self.actor.parameters()), flats, settings.actor_clip
+        )
         self._optimizers["actor"].step()
         self._optimizers["log_std"].step()
+        self.actor.keep_exploring()
         mean = found.objective.detach().mean()
         log_std = self.actor.log_std.detach().mean()
         return found, [loss.detach(), norm, log_std, mean, scale]
@@ -256,7 +266,7 @@ class FirstOrderUpdate:
                 loss = (alive[rows] * errors.square()).mean()
                 parameters = list(self.critics.parameters())
                 flats = (self.critics.flat,)
-                _descend(loss, parameters, flats, settings.critic_clip)
+                _clipped_gradient(loss, parameters, flats, settings.critic_clip)
                 self._optimizers["critics"].step()
                 losses.append(loss.detach())
         return [torch.stack(losses).mean(), targets.mean()]
@@ -280,6 +290,7 @@ class FirstOrderUpdate:
             "optimizers": {name: each.state() for name, each in optimizers},
             "returns": dict(self._returns.state_dict()),
             "draws": self._draws.get_state(),
+            "model_noise": self._model_noise.get_state(),
         }
 
     def load_state(self, tree: dict[str, Any]) -> None:
@@ -289,7 +300,7 @@ class FirstOrderUpdate:
             IntegrityError: If it is of other networks.
         """
         own = self.state()
-        for name in ("updates", "draws"):
+        for name in ("updates", "draws", "model_noise"):
             require_like(tree[name], own[name], name)
         names = {name: None for name in self._optimizers}
         require_like(dict.fromkeys(tree["optimizers"]), names, "optimizers")
@@ -299,10 +310,11 @@ class FirstOrderUpdate:
         for name, optimizer in self._optimizers.items():
             optimizer.load_state(tree["optimizers"][name], f"optimizers.{name}")
         self._draws.set_state(tree["draws"])
+        self._model_noise.set_state(tree["model_noise"])
         self.updates = tree["updates"]
 
 
-def _descend(
+def _clipped_gradient(
     loss: torch.Tensor,
     parameters: list[nn.Parameter],
     flats: tuple[torch.Tensor, ...],

@@ -12,22 +12,21 @@ from torch.nn import functional
 from suite.agents.stacked_mlp import flat_parameters
 from suite.worldmodels.activations import mish
 
-GAIN = 2**0.5
-
 
 class MishMLP(nn.Module):
     """E networks of the same form, evaluated side by side in one product a layer.
 
     Use it for actor (E = 1) and critics of ``PWM``. A hidden layer is linear, Mish,
     layer norm, in this order; the last layer is linear. All weights lie in one array,
-    ``flat``, all gradients in ``flat.grad``. First weights are orthogonal with gain
-    sqrt(2), biases 0.
+    ``flat``, all gradients in ``flat.grad``.
 
     Args:
         members: E.
         inputs: Numbers that go in.
         outputs: Numbers that come out.
         hidden: Widths of the hidden layers.
+        gain: First weights are orthogonal with this gain and biases 0, as the published
+            critics'; None is PyTorch's own for linear layers, as the published actor's.
         generator: Of the first weights; None is torch's global one.
         device: Where the weights lie.
 
@@ -44,6 +43,7 @@ class MishMLP(nn.Module):
         outputs: int,
         *,
         hidden: Sequence[int],
+        gain: float | None = 2**0.5,
         generator: torch.Generator | None = None,
         device: str = "cpu",
     ):
@@ -62,17 +62,22 @@ class MishMLP(nn.Module):
         self.biases = nn.ParameterList(found[count : 2 * count])
         self.scales = nn.ParameterList(found[2 * count : 3 * count - 1])
         self.shifts = nn.ParameterList(found[3 * count - 1 :])
-        self._initialise(generator)
+        self._initialise(gain, generator)
 
     @torch.no_grad()
-    def _initialise(self, generator: torch.Generator | None) -> None:
+    def _initialise(
+        self, gain: float | None, generator: torch.Generator | None
+    ) -> None:
         self.flat.zero_()
         for scale in self.scales:
             scale.fill_(1)
-        for weight in self.weights:
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            if gain is None:
+                _like_linear(weight, bias, generator)
+                continue
             for member in weight:
                 drawn = torch.empty(member.T.shape)
-                nn.init.orthogonal_(drawn, GAIN, generator=generator)
+                nn.init.orthogonal_(drawn, gain, generator=generator)
                 member.copy_(drawn.T)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -97,3 +102,12 @@ class MishMLP(nn.Module):
             weight = following * self.scales[layer].mT
             bias = torch.baddbmm(self.biases[layer + 1], self.shifts[layer], following)
         return torch.baddbmm(bias, x, weight)
+
+
+def _like_linear(
+    weight: torch.Tensor, bias: torch.Tensor, generator: torch.Generator | None
+) -> None:
+    """What ``nn.Linear`` begins with: uniform within 1 / sqrt(inputs), both."""
+    for part in (weight, bias):
+        drawn = torch.rand(part.shape, generator=generator)  # on the CPU, wherever used
+        part.copy_((2 * drawn - 1) * weight.shape[1] ** -0.5)

@@ -14,6 +14,7 @@ import torch
 
 from suite.agents.actor_loop import ActorLoop
 from suite.agents.first_order import NAMES, FirstOrder, FirstOrderUpdate
+from suite.agents.joined_memory import JoinedMemory
 from suite.agents.learned_units import LearnedUnits
 from suite.agents.pace import Pace
 from suite.agents.sequence_memory import SequenceMemory
@@ -29,7 +30,7 @@ class Fitting:
     """How much the model is fitted.
 
     Args:
-        first: Updates before the first one of the policy.
+        first: Updates before the first one of the policy, unless it was pretrained.
         updates: Those of each block, before the policy's.
         batch_size: Pieces of an update.
         capacity: Real steps that pieces are drawn from, the newest.
@@ -61,6 +62,8 @@ class Fitting:
 
 class Pretraining:
     """Updates of the model on stored episodes, before anything else.
+
+    The episodes stay in the memory, as if the agent had met them itself.
 
     Args:
         data: Of the environment that the agent will act in.
@@ -140,9 +143,8 @@ class PWM:
         self.loop = ActorLoop(self.env, self.policy, words[1])
         self.memory = SequenceMemory(self.fitting.capacity)
         self.pretraining, self._pretrained = pretraining, 0
-        self._stored = pretraining and SequenceMemory.of_dataset(
-            pretraining.data, device
-        )
+        stored = pretraining and SequenceMemory.of_dataset(pretraining.data, device)
+        self._known = JoinedMemory([*([stored] if stored else []), self.memory])
         self._imagined = LearnedUnits(fit.model)
         self._draws = torch.Generator().manual_seed(words[2])
         self._first_rate = fit.learning_rate
@@ -171,8 +173,15 @@ class PWM:
 
         Raises:
             FloatingPointError: If a loss became NaN or infinite.
-            ValueError: If the environment pays or shows something that is not finite.
+            ValueError: If the environment pays or shows something that is not finite,
+                or the policy would never be updated.
         """
+        if total_timesteps < self.pace.exploration:
+            raise ValueError(
+                f"total_timesteps, {total_timesteps}, must reach the end of the "
+                f"exploration, {self.pace.exploration} steps, before which nothing is "
+                "learned"
+            )
         while self._pretraining_left:
             self._begin_epoch()
             self._pretrain()
@@ -198,9 +207,9 @@ class PWM:
         return 0 if before is None else before.updates - self._pretrained
 
     def _pretrain(self) -> None:
-        assert self.pretraining is not None and self._stored is not None
+        assert self.pretraining is not None
         count = min(self.pretraining.every, self._pretraining_left)
-        self._fit(self._stored, count)
+        self._fit(count)  # to what is stored: nothing else is known yet
         self._pretrained += count
 
     def _collect(self) -> None:
@@ -222,25 +231,25 @@ class PWM:
 
     def _learn(self) -> None:
         """A block of updates, the model's first."""
-        self._fit(self.memory, self.fitting.updates + self._updates_at_first())
+        self._fit(self.fitting.updates + self._updates_at_first())
         started, rows = time.perf_counter(), self.first_order.settings.batch_size
         for _ in range(self.pace.updates):
             with torch.no_grad():
-                z = self._imagined.start(self.memory.states(rows, self._draws))
+                z = self._imagined.start(self._known.states(rows, self._draws))
             self._losses.append(self.first_order.update(self._imagined, z))
         self._spent("update", started)
 
     def _updates_at_first(self) -> int:
-        if self._is_begun:
+        if self._is_begun or self.pretraining is not None:
             return 0
         self._is_begun = True
         return self.fitting.first
 
-    def _fit(self, memory: SequenceMemory, count: int) -> None:
+    def _fit(self, count: int) -> None:
         started, rows = time.perf_counter(), self.fitting.batch_size
         horizon = self.first_order.settings.horizon
         for _ in range(count):
-            pieces = memory.pieces(rows, horizon, self._draws)
+            pieces = self._known.pieces(rows, horizon, self._draws)
             self._fitted.append(self.fit.update(pieces))
         self._spent("model", started)
 

@@ -13,7 +13,7 @@ from suite.worldmodels.experience import Experience
 from suite.worldmodels.subsequences import Subsequences
 
 _FIRST = 256  # moments of the first table; it doubles up to the capacity
-_ROUNDS = 1000  # of draws, until there is no piece to be found
+_ROUNDS = 20  # of draws that may miss, before all pieces are looked for
 
 
 class SequenceMemory:
@@ -137,12 +137,16 @@ class SequenceMemory:
             missing -= drawn.shape[1]
             if not missing:
                 return self._pieces(torch.cat(parts, dim=1))
-            if missing == count and self._has_none(table, steps):
-                break
-        raise ValueError(
-            f"no {steps} steps in a row lie within one episode of the {len(self)} that "
-            "are stored; shorten the horizon, or collect more before the first update"
-        )
+        ages, rows = self._starts(table, steps)
+        if not len(ages):
+            raise ValueError(
+                f"no {steps} steps in a row lie within one episode of the {len(self)} "
+                "that are stored; shorten the horizon, or collect more before the "
+                "first update"
+            )
+        chosen = torch.randint(len(ages), (missing,), generator=generator)
+        parts.append(self._following(table, ages[chosen], rows[chosen], steps))
+        return self._pieces(torch.cat(parts, dim=1))
 
     def _drawn(
         self, table: torch.Tensor, count: int, steps: int, generator: torch.Generator
@@ -157,8 +161,7 @@ class SequenceMemory:
         self, table: torch.Tensor, ages: torch.Tensor, rows: torch.Tensor, steps: int
     ) -> torch.Tensor:
         ages = ages + torch.arange(steps)[:, None]
-        first = self._next if self._size == self._limit(table.shape[1]) else 0
-        places = (first + ages) % max(self._size, 1)
+        places = (self._oldest(table) + ages) % max(self._size, 1)
         found = table[places.to(table.device), rows.to(table.device)]
         terminated, done = found[..., -2] > 0, found[..., -1] > 0
         # In the order of time, the first thing that ends a piece must be its
@@ -167,10 +170,23 @@ class SequenceMemory:
         ends = terminated[:-1].cumsum(dim=0) > 0
         return found[:, ~(cut & ~ends).any(dim=0)]
 
-    def _has_none(self, table: torch.Tensor, steps: int) -> bool:
-        ages = torch.arange(self._size).repeat_interleave(table.shape[1])
-        rows = torch.arange(table.shape[1]).repeat(self._size)
-        return self._following(table, ages, rows, steps).shape[1] == 0
+    def _starts(
+        self, table: torch.Tensor, steps: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ages and rows (P,) of all moments that a piece begins at."""
+        flags = table[..., -2:].cpu().roll(-self._oldest(table), dims=0) > 0
+        terminated, done = flags.unbind(dim=-1)
+        ages = torch.arange(len(done))[:, None]
+        # When the episode of each moment ends; the memory's end counts like a cut.
+        last = torch.where(done, ages, len(done) - 1).flip(0).cummin(dim=0).values
+        last = last.flip(0)
+        ends = terminated.gather(0, last)
+        ages, rows = (ends | (last - ages >= steps - 1)).nonzero(as_tuple=True)
+        return ages, rows
+
+    def _oldest(self, table: torch.Tensor) -> int:
+        """Where the oldest moment lies."""
+        return self._next if self._size == self._limit(table.shape[1]) else 0
 
     def _pieces(self, found: torch.Tensor) -> Subsequences:
         parts = found.split([*self._widths, 1], dim=-1)

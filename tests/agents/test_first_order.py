@@ -70,18 +70,36 @@ def test_first_weights_are_orthogonal_and_differ_between_members():
     assert not net.biases[0].any() and (net.scales[0] == 1).all()
 
 
-def test_the_deviation_does_not_fall_below_the_least():
+def test_an_actor_begins_like_layers_of_torch():
+    actor = LatentActor(100, 3, hidden=(400,), generator=generator())
+    for weight, bias in zip(actor.network.weights, actor.network.biases, strict=True):
+        largest = weight.shape[1] ** -0.5
+        for part in (weight, bias):
+            assert part.abs().max() <= largest
+        assert weight.std().item() == pytest.approx(largest / 3**0.5, rel=0.05)
+        assert bias.abs().max() > largest / 10
+
+
+def test_the_deviation_is_that_of_its_parameter():
     actor = LatentActor(3, 2, hidden=(4,), generator=generator())
-    noise, latents = torch.ones(1, 2), torch.zeros(1, 3)
-    found = {}
-    for log_std in (-1.0, -1.427, -9.0):
-        with torch.no_grad():
-            actor.log_std.fill_(log_std)
-            spread = torch.atanh(actor(latents, noise)) - torch.atanh(actor(latents))
-            found[log_std] = spread[0, 0].item()
-    assert found[-1.0] == pytest.approx(np.exp(-1), rel=1e-4)
-    assert found[-1.427] == pytest.approx(0.24, rel=1e-3)
-    assert found[-9.0] == found[-1.427]
+    latents = torch.zeros(1, 3)
+    with torch.no_grad():
+        spread = torch.atanh(actor(latents, torch.ones(1, 2)))
+        spread -= torch.atanh(actor(latents))
+    torch.testing.assert_close(spread, torch.full((1, 2), np.exp(-1)))
+
+
+def test_the_deviation_stops_at_its_least_and_can_rise_again():
+    least = -1.427
+    actor = LatentActor(3, 2, hidden=(4,), log_std=-9.0, generator=generator())
+    actor.keep_exploring()
+    assert (actor.log_std == least).all()
+    actor(torch.ones(1, 3), torch.ones(1, 2)).sum().backward()
+    assert actor.log_std.grad is not None and (actor.log_std.grad != 0).all()
+    with torch.no_grad():
+        actor.log_std.fill_(-1.2)
+    actor.keep_exploring()
+    torch.testing.assert_close(actor.log_std.detach(), torch.full((2,), -1.2))
 
 
 def test_adam_is_torchs_with_other_betas_and_rates():
@@ -235,8 +253,10 @@ def test_a_return_that_is_not_finite_is_named():
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: FirstOrder(horizon=0), "counts must be 1 or more"),
-        (lambda: FirstOrder(actor_clip=0), "clips positive"),
+        (lambda: FirstOrder(horizon=0), "horizon must be at least 1, got 0"),
+        (lambda: FirstOrder(actor_clip=0), "actor_clip must be positive, got 0"),
+        (lambda: FirstOrder(betas=(1.5, 0.9)), r"betas must be .* got \[1.5, 0.9\]"),
+        (lambda: FirstOrder(betas=(0.9,)), "betas must be two numbers"),
         (lambda: FirstOrder(lam=1.5), "gamma and lam"),
         (lambda: FirstOrder(batch_size=3, critic_batches=5), "multiple of critic_b"),
         (lambda: FirstOrder(log_std=-2.0), "log_std must start at"),

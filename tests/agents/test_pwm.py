@@ -189,7 +189,7 @@ def test_where_episodes_end_nothing_is_worth_nothing():
 
 def test_pieces_are_what_a_fit_takes():
     agent = made(fitting=SHORT)
-    list(agent.iterate(160))
+    list(agent.iterate(320))
     pieces = agent.memory.pieces(3, 4, generator())
     assert isinstance(pieces, Subsequences)
     assert isinstance(agent.fit.model.start(pieces.obs[0]), Latent)
@@ -268,22 +268,35 @@ def stored(episodes: int = 100) -> Dataset:
 def test_a_model_is_pretrained_before_anything_else_and_resumes_within():
     before = Pretraining(stored(), updates=90, every=40)
     agent = made(pretraining=before, fitting=SHORT)
-    steps = agent.iterate(160)
+    steps = agent.iterate(320)
     told = [next(steps) for _ in range(3)]
     assert [each["model/updates"] for each in told] == [40, 80, 90]
-    assert agent.num_timesteps == 0 and agent.planned_updates(160) == 4
+    assert agent.num_timesteps == 0 and agent.planned_updates(320) == 5
     assert told[-1]["model/loss"] < told[0]["model/loss"]
     one = made(pretraining=before, fitting=SHORT)
-    next(one.iterate(160))
+    next(one.iterate(320))
     other = made(fit=fit(seed=5), pretraining=before, fitting=SHORT)
     other.load_state(packed(one))
-    rest = other.iterate(160)
+    rest = other.iterate(320)
     for _ in range(2):
         next(rest)
     assert all(map(torch.equal, weights(other), weights(agent)))
+    list(agent.iterate(320))  # 320 steps are the exploration's: one block learns
+    assert agent.fit.updates == 90 + SHORT.updates  # none of SHORT's first
     less = made(pretraining=Pretraining(stored(10), updates=90), fitting=SHORT)
     with pytest.raises(IntegrityError, match="pretrained on data"):
         less.load_state(packed(one))
+
+
+def test_what_it_was_pretrained_on_stays_in_its_memory():
+    data = stored()
+    agent = made(pretraining=Pretraining(data, updates=1), fitting=SHORT)
+    list(agent.iterate(320))
+    assert len(agent._known) == len(data) + 320
+    drawn = agent._known.states(4000, generator())[:, 0].numpy()
+    share = np.isin(drawn, data.obs).mean()
+    expected = len(data) / (len(data) + 320)
+    assert share == pytest.approx(expected, abs=5 * (expected / 4000) ** 0.5)
 
 
 # --------------------------------------------------------------------------- refused
@@ -311,6 +324,11 @@ def test_a_model_is_pretrained_before_anything_else_and_resumes_within():
 def test_what_does_not_fit_is_refused_before_the_first_step(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_a_run_in_which_nothing_would_be_learned_is_refused():
+    with pytest.raises(ValueError, match="end of the exploration, 320 steps"):
+        next(made().iterate(319))
 
 
 def test_a_horizon_longer_than_every_episode_is_named():

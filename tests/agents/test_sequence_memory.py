@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from suite.agents.joined_memory import JoinedMemory
 from suite.agents.sequence_memory import SequenceMemory
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
@@ -80,6 +81,61 @@ def test_a_cut_after_a_termination_does_not_matter_and_before_it_does():
     memory = SequenceMemory(10)
     memory.add(real, done)
     assert sorted(starts(memory, 3)) == [0, 1, 2]
+
+
+def test_pieces_that_are_rare_are_all_found_and_drawn_alike():
+    memory = filled("..c" * 400 + "." * 5, "..c" * 401 + "..")
+    found = starts(memory, 4, 4000)
+    assert set(found) == {1200.0, 1201.0}  # of 2,410 moments
+    assert abs(found[1200] - 2000) < 5 * 32  # five deviations of a fair coin
+
+
+@pytest.mark.parametrize("capacity", [1000, 14])
+def test_what_is_looked_for_is_what_is_accepted(capacity):
+    memory = filled("..c.T....", "T..Tc..T.", ".......c.", capacity=capacity * 3)
+    memory.add(*told(["...c.T.T", "......c.", "........"], first=9))
+    table = memory._filled()
+    ages = torch.arange(len(table)).repeat_interleave(3)
+    rows = torch.arange(3).repeat(len(table))
+    for steps in (1, 2, 3, 5):
+        found = torch.stack(memory._starts(table, steps), dim=1)
+        every = torch.stack([ages, rows], dim=1)
+        accepted = [
+            pair
+            for pair in every
+            if memory._following(table, pair[:1], pair[1:], steps).shape[1]
+        ]
+        assert torch.equal(found, torch.stack(accepted))
+
+
+# --------------------------------------------------------------------- two as if one
+def test_memories_are_drawn_from_by_how_much_is_in_them():
+    many, few = filled("." * 90), filled("..........", "..........")
+    both = JoinedMemory([many, SequenceMemory(), few])
+    assert len(both) == 110
+    shown = both.states(11_000, generator())[:, 0]
+    of_few = int((shown >= 1000).sum()) + int((shown < 10).sum())
+    # 20 of 110 are the few's, 10 more look the same: 3000, deviation 47.
+    assert abs(of_few - 3000) < 5 * 47
+    pieces = both.pieces(50, 4, generator())
+    assert pieces.obs.shape == (5, 50, 1) and pieces.rewards.shape == (4, 50)
+    assert torch.equal(
+        pieces.obs[1:] - pieces.obs[:1],
+        (0.5 + torch.arange(4.0)).view(4, 1, 1).expand(4, 50, 1),
+    )
+
+
+def test_one_memory_that_has_something_is_drawn_from_as_if_alone():
+    memory = filled("..c......")
+    both = JoinedMemory([SequenceMemory(), memory])
+    alone, joined = generator(), generator()
+    assert torch.equal(both.states(7, joined), memory.states(7, alone))
+    for one, other in zip(
+        both.pieces(7, 2, joined), memory.pieces(7, 2, alone), strict=True
+    ):
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="add some first"):
+        JoinedMemory([SequenceMemory()]).states(1, generator())
 
 
 def test_single_steps_are_all_there():
