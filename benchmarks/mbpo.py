@@ -15,16 +15,20 @@ differs:
 updates a step, 5 % real data, 7 networks of 4x200 units. What differs at every scale:
 
 - Each network has its own soft bounds of the variance, as in all models here.
+- What the networks predict is normalised, too, so that errors on the rows held out and
+  the bounds of the variance are in units of its deviation.
 - A fit ends by patience alone; the authors' code also stops at a number of seconds.
 - Fits fall on the 1st, 251st ... step after the exploration, before its updates.
 
 ``default`` ends after 15,000 real steps, while rollouts still have one step; ``paper``
 after the published 125,000. ``sac-hopper`` is SAC for the same real steps, one update
-each; what 20 do is ``--set agent.pace.updates=20``.
+each. The sweep ``mbpo-against-sac`` puts them beside each other, and SAC with as many
+updates as MBPO, so that what the model adds is told from what updates add.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale
@@ -65,7 +69,8 @@ def returns(reference: str | None, episodes: int, steps: int) -> Part:
 
 # --------------------------------------------------------------------------- CS285, 6
 STEPS, ITERATIONS = 5000, 10  # real ones of an iteration, and how many of these
-COURSE_UPDATES = {0: 1000, 1: 5000, 10: 5000}
+MOST = 5000
+COURSE_UPDATES = {0: 1000, 1: MOST, 10: MOST}
 AT_A_TIME = 50
 COURSE_TIMES = {  # quick, default, paper
     0: ("10 seconds", "3 minutes", "3 minutes"),
@@ -106,15 +111,16 @@ def _course_model() -> Part:
     )
 
 
-def course_spec(rlen: int) -> Benchmark:
+def course_spec(rlen: int, updates: int) -> Benchmark:
     """A cell of the sixth question.
 
     Args:
         rlen: Steps of a rollout; 0 is SAC without a model.
+        updates: Of every iteration.
     """
     agent: dict[str, Any] = {
         "soft": soft(actor_activation="tanh", temperature=0.1),
-        "pace": pace(0, STEPS, COURSE_UPDATES[rlen], STEPS),
+        "pace": pace(0, STEPS, updates, STEPS),
         "memory": Part("suite.agents.replay:Replay", {"capacity": 100_000}),
     }
     if rlen:
@@ -131,13 +137,13 @@ def course_spec(rlen: int) -> Benchmark:
         evaluation=returns(None, 10, 500),
         metric="return_mean",
         seeds=SEEDS,
-        scales=_course_scales(rlen),
+        scales=_course_scales(rlen, updates),
     )
 
 
-def _course_scales(rlen: int) -> dict[str, Scale]:
+def _course_scales(rlen: int, updates: int) -> dict[str, Scale]:
     quick: dict[str, Any] = {
-        "agent.pace.updates": COURSE_UPDATES[rlen] // 10,
+        "agent.pace.updates": updates // 10,
         "total_timesteps": 3 * STEPS,
         **ONE_SEED,
     }
@@ -183,11 +189,16 @@ register(
         name="cs285-q6",
         about=(
             "What rollouts in a learned model add to SAC on the cheetah, in 50,000 "
-            "real steps: none, single steps (Dyna), or ten (MBPO)."
+            "real steps: none, single steps (Dyna), or ten (MBPO); and what as many "
+            "updates add alone."
         ),
-        cells=tuple(
-            Cell({"rlen": rlen}, course_spec(rlen), COURSE_UPDATES[rlen] / 1000)
-            for rlen in COURSE_UPDATES
+        cells=(
+            *(
+                Cell({"rlen": rlen}, course_spec(rlen, updates), updates / 1000)
+                for rlen, updates in COURSE_UPDATES.items()
+            ),
+            # Not in the log: as many updates as the others, still without a model.
+            Cell({"rlen": 0, "updates": MOST}, course_spec(0, MOST), MOST / 1000),
         ),
         baseline="rlen0",
         scales={
@@ -205,6 +216,7 @@ register(
             "return_mean": "return",
             "rollout/return_mean": "return while collecting",
             "rlen0": "SAC alone",
+            "rlen0-updates5000": "SAC alone, as many updates",
             "rlen1": "single steps (Dyna)",
             "rlen10": "ten steps (MBPO)",
         },
@@ -230,7 +242,8 @@ def _published_model() -> Part:
     )
     hopper = Part("suite.envs.locomotion:Hopper")
     end = Part("suite.envs.seen_end:SeenEnd", {"task": hopper})
-    holdout = {"share": 0.2, "largest": 5000, "elites": 5, "patience": 5}
+    # Theirs stops when more than 5 epochs brought nothing, so after the 6th.
+    holdout = {"share": 0.2, "largest": 5000, "elites": 5, "patience": 6}
     fit = Part(
         "suite.worldmodels.fit:Fit",
         {
@@ -274,7 +287,7 @@ QUICK = {
     "total_timesteps": 3000,
 }
 
-register_benchmark(
+MBPO_HOPPER = register_benchmark(
     Benchmark(
         name="mbpo-hopper",
         about=(
@@ -332,7 +345,7 @@ register_benchmark(
     )
 )
 
-register_benchmark(
+SAC_HOPPER = register_benchmark(
     Benchmark(
         name="sac-hopper",
         about=(
@@ -359,6 +372,46 @@ register_benchmark(
             "paper": Scale(
                 "half an hour", {"total_timesteps": EXPLORATION + 125 * EPOCH}
             ),
+        },
+    )
+)
+
+
+def _sac_with(updates: int) -> Benchmark:
+    """SAC with so many updates a step, at every scale."""
+    scales = {
+        name: Scale(scale.time, {**scale.settings, "agent.pace.updates": updates})
+        for name, scale in SAC_HOPPER.scales.items()
+    }
+    spec = SAC_HOPPER.with_settings({"agent.pace.updates": updates})
+    return replace(spec, scales=scales)
+
+
+register(
+    Sweep(
+        name="mbpo-against-sac",
+        about=(
+            "Whether a model makes SAC on Hopper need fewer real steps, or the many "
+            "updates do: MBPO, SAC, and SAC with as many updates as MBPO."
+        ),
+        cells=(
+            Cell({"agent": "mbpo"}, MBPO_HOPPER, 20),
+            Cell({"agent": "sac"}, SAC_HOPPER, 1),
+            Cell({"agent": "sac", "updates": 20}, _sac_with(20), 8),
+        ),
+        baseline="mbpo",
+        scales={
+            "smoke": SweepScale("seconds, all of it tiny"),
+            "quick": SweepScale("5 minutes, they have hardly begun, one seed"),
+            "default": SweepScale("3 hours of a core"),
+            "paper": SweepScale("days of a core"),
+        },
+        figures=(Curves("return", "return_mean"), Bars("final")),
+        labels={
+            "return_mean": "return",
+            "mbpo": "MBPO",
+            "sac": "SAC",
+            "sac-updates20": "SAC, 20 updates a step",
         },
     )
 )

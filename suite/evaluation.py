@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +222,15 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
         return Interval(mean, None, None)
     half = stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n)
     return Interval(mean, float(mean - half), float(mean + half))
+
+
+def mean_of_last(values: Sequence[float], count: int = 3) -> float:
+    """The mean of a training's last evaluations; fewer, if there were no more.
+
+    The first one precedes all training and is left out, unless it is the only one.
+    """
+    last = list(values[1:])[-count:] or values
+    return math.fsum(last) / len(last)
 
 
 def iqm(scores: Any, axis: int | None = None) -> Any:

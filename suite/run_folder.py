@@ -11,7 +11,7 @@ from typing import Any
 
 from suite.benchmark import Benchmark, Reference
 from suite.checkpoints import Checkpoints
-from suite.evaluation import mean_interval
+from suite.evaluation import mean_interval, mean_of_last
 from suite.parts import ConfigError
 from suite.storage import IntegrityError, read_json, read_table
 from suite.units import unit
@@ -243,7 +243,7 @@ def _totals(
 
 _TOTALS: dict[str, Callable[[list[float]], float]] = {
     "final": lambda values: values[-1],
-    "mean_of_last_3": lambda values: sum(values[-3:]) / len(values[-3:]),
+    "mean_of_last_3": mean_of_last,
 }
 
 

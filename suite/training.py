@@ -16,7 +16,7 @@ from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found, Learner, pack
 from suite.datasets import build_dataset
 from suite.details import Detailed, write_details
-from suite.evaluation import require_finite
+from suite.evaluation import mean_of_last, require_finite
 from suite.parts import ConfigError, build, resolve
 from suite.process import env_seed, random_state, seed_globals, set_random_state
 from suite.run_folder import RESULT_SCHEMA
@@ -330,7 +330,7 @@ class Training:
             "seed": self.seed,
             "metric": self.spec.metric,
             "final": values[-1],
-            "mean_of_last_3": sum(values[-3:]) / len(values[-3:]),
+            "mean_of_last_3": mean_of_last(values),
             "peak": values[peak],
             "peak_iteration": self.evaluations[peak]["iteration"],
             "evaluation": _json_numbers(self.evaluations[-1]),

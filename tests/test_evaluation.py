@@ -13,6 +13,7 @@ from suite.evaluation import (
     bootstrap_interval,
     iqm,
     mean_interval,
+    mean_of_last,
     normalized_score,
     probability_of_improvement,
 )
@@ -167,3 +168,18 @@ def test_normalized_score_is_zero_at_low_and_one_at_high():
     assert normalized_score([10, 20, 30], 10, 30).tolist() == [0.0, 0.5, 1.0]
     with pytest.raises(ValueError, match="two different ends"):
         normalized_score(1, 2, 2)
+
+
+# ----------------------------------------------------------------------- the last three
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([9.0], 9.0),
+        ([9.0, 1.0], 1.0),
+        ([9.0, 1.0, 2.0], 1.5),
+        ([9.0, 1.0, 2.0, 3.0], 2.0),
+        ([9.0, 1.0, 2.0, 3.0, 4.0], 3.0),
+    ],
+)
+def test_the_mean_of_the_last_leaves_out_what_was_not_trained(values, mean):
+    assert mean_of_last(values) == mean

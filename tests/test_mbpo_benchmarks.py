@@ -48,7 +48,7 @@ HOPPER = {
     "agent.believed.fit.holdout.elites": 5,
     "agent.believed.fit.holdout.share": 0.2,
     "agent.believed.fit.holdout.largest": 5000,
-    "agent.believed.fit.holdout.patience": 5,
+    "agent.believed.fit.holdout.patience": 6,  # 5 must be exceeded
     "agent.believed.fit.holdout.improvement": 0.01,
     "agent.believed.fit.learning_rate": 1e-3,
     "agent.believed.fit.batches.batch_size": 256,
@@ -107,7 +107,8 @@ def _at(node: Any, path: list[str]) -> Any:
 
 
 def course(rlen: int, scale: str) -> Benchmark:
-    (cell,) = [c for c in get_sweep("cs285-q6").cells if c.axes["rlen"] == rlen]
+    cells = get_sweep("cs285-q6").cells
+    (cell,) = [c for c in cells if c.axes == {"rlen": rlen}]
     return cell.spec.at_scale(scale)
 
 
@@ -117,6 +118,44 @@ def test_mbpo_on_hopper_has_the_published_settings(scale):
     assert found(spec, HOPPER) == HOPPER
     steps = {"default": 15_000, "paper": 5000 + 125_000}
     assert spec.total_timesteps == steps[scale]
+
+
+def test_a_fit_waits_as_long_and_decays_as_the_published_one():
+    fit = to_json(get("mbpo-hopper"))["agent"]["kwargs"]["believed"]["kwargs"]["fit"]
+    assert fit["kwargs"]["weight_decay"] == [2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4]
+    # Its counter must exceed 5.
+    assert fit["kwargs"]["holdout"]["kwargs"]["patience"] == 5 + 1
+
+
+def test_sac_has_the_numbers_of_its_authors():
+    agent = to_json(get("sac-hopper"))["agent"]["kwargs"]
+    assert agent["soft"]["kwargs"] == {
+        "net_arch": [256, 256], "learning_rate": 3e-4, "gamma": 0.99, "tau": 0.005,
+        "batch_size": 256,
+    }  # fmt: skip
+    assert agent["memory"]["kwargs"] == {"capacity": 1_000_000}
+    pace = agent["pace"]["kwargs"]
+    assert (pace["collect"], pace["updates"], pace["exploration"]) == (1, 1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "control", "beside"),
+    [
+        ("cs285-q6", "rlen0-updates5000", "rlen10"),
+        ("mbpo-against-sac", "sac-updates20", "mbpo"),
+    ],
+)
+def test_a_control_has_as_many_updates_as_what_has_a_model(sweep, control, beside):
+    cells = {cell.label: cell.spec for cell in get_sweep(sweep).cells}
+    for scale in ("quick", "default", "paper"):
+        one, other = (
+            to_json(cells[name].at_scale(scale))["agent"]["kwargs"]
+            for name in (control, beside)
+        )
+        if (sweep, scale) == ("mbpo-against-sac", "quick"):
+            continue  # MBPO's own quick size makes fewer
+        assert one["pace"]["kwargs"]["updates"] == other["pace"]["kwargs"]["updates"]
+        assert "believed" not in one and "believed" in other
 
 
 def test_sac_beside_it_takes_the_same_real_steps():

@@ -26,12 +26,12 @@ class ImaginedScore:
     Args:
         model: What is rolled out.
         horizon: Steps of a sequence.
-        particles: How often each sequence is rolled out. In a ``TSInf`` they take turns
-            with its elites, so give a multiple of these.
+        particles: How often each sequence is rolled out. In a ``TSInf`` they are shared
+            out among its elites, so give a multiple of these.
         generator: Of the model's noise; None is torch's global one.
 
     Raises:
-        ValueError: For a count below 1.
+        ValueError: For a count below 1, or particles that leave elites out.
 
     Source: Chua et al. 2018, section 5, arXiv:1805.12114.
     """
@@ -46,6 +46,11 @@ class ImaginedScore:
     ):
         require_positive("horizon", horizon)
         require_positive("particles", particles)
+        if isinstance(model, TSInf) and particles % len(model.dynamics.elites):
+            raise ValueError(
+                f"particles must be a multiple of the {len(model.dynamics.elites)} "
+                f"elites, so that each gets as many, got {particles}"
+            )
         self.model, self.horizon, self.particles = model, horizon, particles
         self.generator = generator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -10,9 +11,10 @@ import pytest
 import torch
 from toys import TOY_MPC, ToyVectorEnv
 
+from suite.agents import planned_policy
 from suite.agents.model_fit import ModelFit
 from suite.agents.mpc import MPC
-from suite.agents.planned_policy import Imagination, load_planned
+from suite.agents.planned_policy import Imagination, Stopwatch, load_planned
 from suite.agents.planners import CEM, RandomShooting
 from suite.agents.policies import load_policy, save_policy
 from suite.agents.proposals import Categorical
@@ -177,13 +179,36 @@ def test_a_policy_remembers_as_those_of_sb3_do():
     assert alone.shape == (2,)
 
 
+def test_a_stopwatch_tells_apart_what_lies_inside_each_other(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(planned_policy.time, "perf_counter", lambda: now[0])
+    watch = Stopwatch()
+
+    def works(seconds: float, *inside: Callable[[], None]) -> Callable[[], None]:
+        def work() -> None:
+            now[0] += seconds
+            for each in inside:
+                each()
+
+        return work
+
+    score = watch.timed("scoring", works(2.0))
+    roll_out = watch.timed("model", works(5.0, score, score))
+    watch.timed("planner", works(10.0, roll_out))()
+    assert watch.read() == {"planner": 10.0, "model": 5.0, "scoring": 4.0}
+    assert watch.read() == {"planner": 0.0, "model": 0.0, "scoring": 0.0}
+
+
 def test_predicting_leaves_the_training_alone():
     one, other = agent(), agent()
     steps = [one.iterate(240), other.iterate(240)]
     for each in steps:
         next(each)
     other.policy.predict(points(7).reset(seed=3)[0])
-    assert [{k: v for k, v in next(each).items() if "time/" not in k} for each in steps]
+    mine, theirs = (
+        {k: v for k, v in next(each).items() if "time/" not in k} for each in steps
+    )
+    assert mine == theirs
     assert one.data is not None and other.data is not None
     assert torch.equal(one.data.states, other.data.states)
 

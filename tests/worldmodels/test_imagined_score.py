@@ -45,6 +45,13 @@ def test_particles_take_turns_with_the_members():
     torch.testing.assert_close(fast(STATES, ACTIONS), expected)
 
 
+def test_particles_that_leave_a_member_out_are_refused():
+    model = TSInf(linear_model(SLOPES, SHIFTS))
+    for particles in (1, 2, 4):
+        with pytest.raises(ValueError, match=f"multiple of the 3 elites.*{particles}"):
+            score_with(model, horizon=4, particles=particles)
+
+
 def test_noise_averages_out_over_particles():
     model = TSInf(linear_model([0.9], [0.1], [-2.0]))
     generator = torch.Generator().manual_seed(0)
