@@ -3,6 +3,7 @@
 from suite_bench.benchmarks import driving as driving
 from suite_bench.benchmarks import identification as identification
 from suite_bench.benchmarks import mbpo as mbpo
+from suite_bench.benchmarks import mbpo_course as mbpo_course
 from suite_bench.benchmarks import mushr as mushr
 from suite_bench.benchmarks import mushr_cvar as mushr_cvar
 from suite_bench.benchmarks import offline as offline

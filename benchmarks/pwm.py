@@ -44,6 +44,7 @@ def pendulum_spec(
     horizon: int = 4,
     paper_horizon: int = 16,
     dynamics: Part | None = None,
+    final_rate: float | None = None,
     times: tuple[str, str, str] = ("half a minute", "90 seconds", "10 minutes"),
 ) -> Benchmark:
     """PWM on the pendulum.
@@ -54,6 +55,7 @@ def pendulum_spec(
         horizon: Steps in the model.
         paper_horizon: The same of ``paper``.
         dynamics: Of the latent; None is a network that says the next one.
+        final_rate: What learning rates fall to; None is the published value.
         times: Of ``quick``, ``default`` and ``paper``.
     """
     return Benchmark(
@@ -66,7 +68,7 @@ def pendulum_spec(
                 "fit": latent_fit((3, 1), "pendulum", RATE, dynamics=dynamics),
                 "first_order": first_order(horizon, RATE),
                 "pace": pace(1024, 4 * ROWS, 4, 1280),
-                "fitting": fitting(400, 16, 64),
+                "fitting": fitting(400, 16, 64, final_rate),
             },
         ),
         total_timesteps=STEPS,
@@ -127,17 +129,15 @@ DIALS: tuple[tuple[dict[str, Any], Part | None, float], ...] = (
 
 
 def _dial(axes: dict[str, Any], dynamics: Part | None) -> Benchmark:
-    spec = pendulum_spec(
+    return pendulum_spec(
         "pwm-pendulum-ablation",
         _DIAL,
         horizon=axes["horizon"],
         paper_horizon=axes["horizon"],
         dynamics=dynamics,
+        final_rate=RATE if axes.get("rates") == "constant" else None,
         times=DIAL_TIMES,
     )
-    if axes.get("rates") != "constant":
-        return spec
-    return spec.with_settings({"agent.fitting.final_learning_rate": RATE})
 
 
 register(

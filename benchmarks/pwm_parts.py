@@ -95,9 +95,14 @@ def pace(exploration: int, collect: int, updates: int, epoch: int) -> Part:
     return Part("suite.agents.pace:Pace", settings)
 
 
-def fitting(first: int, updates: int, batch_size: int) -> Part:
-    """How much the model is fitted; learning rates fall as published."""
-    settings = {"first": first, "updates": updates, "batch_size": batch_size}
+def fitting(
+    first: int, updates: int, batch_size: int, final_rate: float | None = None
+) -> Part:
+    """How much the model is fitted; learning rates fall as published if not told."""
+    settings: dict[str, Any] = {"first": first, "updates": updates}
+    settings["batch_size"] = batch_size
+    if final_rate is not None:
+        settings["final_learning_rate"] = final_rate
     return Part("suite.agents.pwm:Fitting", settings)
 
 

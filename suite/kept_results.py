@@ -84,21 +84,48 @@ def thin(folder: SweepFolder, target: SweepFolder) -> dict[Trial, int]:
             f"{folder.path} would be thinned itself; choose another --into"
         )
     target.store(sweep)
-    sizes = {}
-    for trial in sweep.trials():
-        if folder.is_done(trial):
-            home = target.cell(trial.cell).seed(trial.seed)
-            _thin_seed(folder.cell(trial.cell).seed(trial.seed), home)
-            sizes[trial] = sum(path.stat().st_size for path in home.iterdir())
-            if sizes[trial] > KEPT_BYTES:
-                raise ValueError(
-                    f"{home} takes {sizes[trial]:,} bytes, {KEPT_BYTES:,} are allowed; "
-                    "evaluate less often or log fewer columns"
-                )
-    return sizes
+    return {
+        trial: _thin_seed(folder.cell(trial.cell), target.cell(trial.cell), trial.seed)
+        for trial in sweep.trials()
+        if folder.is_done(trial)
+    }
 
 
-def _thin_seed(source: Path, target: Path) -> None:
+def thin_run(folder: RunFolder, target: RunFolder) -> dict[int, int]:
+    """The same of the finished seeds of a single benchmark.
+
+    Returns:
+        Bytes of each seed that is now there.
+
+    Raises:
+        ConfigError: If there are no runs.
+        ValueError: As ``thin``.
+    """
+    folder.spec()
+    if folder.path.resolve() == target.path.resolve():
+        raise ValueError(
+            f"{folder.path} would be thinned itself; choose another --into"
+        )
+    return {
+        seed: _thin_seed(folder, target, seed)
+        for seed in folder.seeds()
+        if folder.result(seed) is not None
+    }
+
+
+def _thin_seed(folder: RunFolder, kept: RunFolder, seed: int) -> int:
+    home = kept.seed(seed)
+    _copy_thinned(folder.seed(seed), home)
+    size = sum(path.stat().st_size for path in home.iterdir())
+    if size > KEPT_BYTES:
+        raise ValueError(
+            f"{home} takes {size:,} bytes, {KEPT_BYTES:,} are allowed; evaluate less "
+            "often or log fewer columns"
+        )
+    return size
+
+
+def _copy_thinned(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         if (source / name).exists():

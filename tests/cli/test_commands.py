@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from test_failures import assert_one_sentence
 from toys import TOY
 
 from suite import benchmark, sweep
@@ -195,6 +197,38 @@ def test_report_repeats_the_table_of_a_run(invoke):
     assert invoke("report", HOME).stdout == printed
     assert (HOME / "curves.png").exists()
     assert invoke("report", HOME / "seed-0").stdout == printed
+
+
+def test_a_thinned_run_has_the_same_table_and_no_weights(invoke):
+    invoke("run", "toy", "--seeds", "0-1")
+    (HOME / "seed-1" / "result.json").unlink()
+    told = invoke("thin", HOME, "--into", "kept").stdout
+    kept = Path("kept") / "toy" / HOME.name
+    assert told.startswith(f"1 finished seeds are in {kept}, ")
+    assert {path.name for path in kept.iterdir()} == {"seed-0", "curves.png"}
+    assert not list(kept.rglob("*.safetensors"))
+    shutil.rmtree(HOME / "seed-1")
+    rows = [
+        each.splitlines()[2:-1]
+        for each in (invoke("report", kept).stdout, invoke("report", HOME).stdout)
+    ]
+    assert rows[0] == rows[1]
+    again = invoke("thin", kept, "--into", "kept")
+    assert_one_sentence(again, 3, "would be thinned itself")
+
+
+def test_scores_without_learning_stand_beside_every_score(invoke, monkeypatch):
+    known = replace(TOY, baselines={"standing still": 0.25})
+    monkeypatch.setitem(benchmark._registered, "toy", known)
+    found = invoke("run", "toy")
+    lines = [line for line in found.stderr.splitlines() if line.startswith("seed 0")]
+    assert len(lines) >= 2 and all("(standing still 25.0)" in line for line in lines)
+    (row,) = [r for r in found.stdout.splitlines() if r.split()[:1] == ["standing"]]
+    assert row.split() == ["standing", "still", "25.0"]
+    assert json.loads(invoke("report", HOME, "--json").stdout)["baselines"] == {
+        "standing still": 0.25
+    }
+    assert known.digest == TOY.digest  # it computes nothing
 
 
 def test_report_of_a_run_under_way_says_what_is_unfinished(invoke):
