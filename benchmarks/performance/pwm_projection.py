@@ -65,18 +65,11 @@ def block(name: str, share: int, rounds: int, device: str) -> dict[str, float]:
     agent, blocks = agent_of(name, share, device)
     agent._begin_epoch()
     rollout = timed(agent._collect, rounds, device)
-    model = timed(lambda: agent._fit(agent.memory, 1), rounds, device)
-    rows = agent.first_order.settings.batch_size
-
-    def update() -> None:
-        with torch.no_grad():
-            z = agent._imagined.start(agent.memory.states(rows, agent._draws))
-        agent.first_order.update(agent._imagined, z)
-
+    model = timed(lambda: agent._fit(1), rounds, device)
     parts = {
         "rollout": rollout,
         "model": model * share * agent.fitting.updates,
-        "policy": timed(update, rounds, device),
+        "policy": timed(agent._improved, rounds, device),
     }
     whole = sum(parts.values())
     return {**parts, "block": whole, "blocks": blocks, "hours": whole * blocks / HOUR}

@@ -27,8 +27,6 @@ class LearnedUnits:
     def __init__(self, model: LatentModel):
         self._model, self._has_end = model, model.end is not None
         self.observe, self.going_on = model.observe, model.going_on
-        if not self._has_end:
-            self.going_on = _always
 
     def start(self, state: torch.Tensor) -> Latent:
         """The latent of observations (B, O)."""
@@ -46,7 +44,3 @@ class LearnedUnits:
             paid = paid + (scale.mean / scale.std).to(paid)
         never = torch.zeros(len(after), dtype=torch.bool, device=after.device)
         return Transition(Latent(after), paid, never)
-
-
-def _always(z: Latent) -> torch.Tensor:
-    return torch.ones(len(z.z), dtype=z.z.dtype, device=z.z.device)

@@ -232,12 +232,17 @@ class PWM:
     def _learn(self) -> None:
         """A block of updates, the model's first."""
         self._fit(self.fitting.updates + self._updates_at_first())
-        started, rows = time.perf_counter(), self.first_order.settings.batch_size
+        started = time.perf_counter()
         for _ in range(self.pace.updates):
-            with torch.no_grad():
-                z = self._imagined.start(self._known.states(rows, self._draws))
-            self._losses.append(self.first_order.update(self._imagined, z))
+            self._losses.append(self._improved())
         self._spent("update", started)
+
+    def _improved(self) -> tuple[float, ...]:
+        """One update of the policy, from states that are known; its numbers."""
+        rows = self.first_order.settings.batch_size
+        with torch.no_grad():
+            z = self._imagined.start(self._known.states(rows, self._draws))
+        return self.first_order.update(self._imagined, z)
 
     def _updates_at_first(self) -> int:
         if self._is_begun or self.pretraining is not None:

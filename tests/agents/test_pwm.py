@@ -23,6 +23,7 @@ from suite.checkpoints import pack, unpack
 from suite.envs.batch import BatchEnv
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
+from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import Latent, LatentModel
 from suite.worldmodels.latent_fit import LatentFit
 from suite.worldmodels.latent_sizes import LatentSizes
@@ -297,6 +298,40 @@ def test_what_it_was_pretrained_on_stays_in_its_memory():
     share = np.isin(drawn, data.obs).mean()
     expected = len(data) / (len(data) + 320)
     assert share == pytest.approx(expected, abs=5 * (expected / 4000) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=pytest.mark.skipif(
+                not torch.cuda.is_available(), reason="needs a CUDA device"
+            ),
+        ),
+    ],
+)
+def test_in_a_flow_from_noise_it_goes_on_exactly_on_any_device(device):
+    noisy = Flow(source="noise", sees_start=True, rollout=0.0)
+    one, other = (
+        made(
+            fit=LatentFit(
+                LatentModel(1, 1, size=SIZES, seed=0, dynamics=noisy), device=device
+            ),
+            fitting=SHORT,
+            device=device,
+        )
+        for _ in range(2)
+    )
+    steps = one.iterate(640)
+    for _ in range(3):
+        next(steps)
+    other.load_state(packed(one))
+    told = [next(each) for each in (steps, other.iterate(640))]
+    assert told[0]["train/updates"] > 0
+    assert all(map(torch.equal, weights(one), weights(other)))
+    assert told[0]["train/return_mean"] == told[1]["train/return_mean"]
 
 
 # --------------------------------------------------------------------------- refused
