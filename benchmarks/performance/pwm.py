@@ -1,6 +1,6 @@
 """What an epoch of PWM costs, over its products and beside a plain one.
 
-    python benchmarks/performance/pwm.py [--rounds 7] [--device cuda]
+    python benchmarks/performance/pwm.py [--rounds 7] [--device cuda] [--variants]
 
 Run it on an idle machine. An epoch is that of ``pwm-ant-5m`` without the simulator and
 the termination head: 8 updates of the model called 5m on 256 pieces of 16 steps, one
@@ -13,6 +13,8 @@ floor: the matrix products, forward and backward, and the activations alone, in 
     that is there.
 plain: the same maths by nn.Sequential, torch's own layers, autograd and Adam. Before
     anything is timed it must tell the same losses over three updates in a row.
+compiled, mixed (with ``--variants``): the plain one with networks by torch.compile, and
+    under autocast to bfloat16. Their losses are not compared.
 flow: an update of the model on 256 pieces of 4 steps, its transition a flow, against
     the evaluations of its solver; a line is fitted.
 """
@@ -124,6 +126,20 @@ class Beside:
             copy(critic.parameters(), member(ours.update.critics, which))
         self.found: tuple[torch.Tensor, ...] = ()
         self.draw()
+
+    def compiled(self) -> Beside:
+        """It, its networks compiled at the next call."""
+        for name in ("encoder", "dynamics", "reward"):
+            setattr(self.net, name, torch.compile(getattr(self.net, name)))
+        return self
+
+    def mixed(self, device: str) -> Beside:
+        """It, its products in bfloat16."""
+        for name in ("model_step", "actor_step", "critic_steps"):
+            setattr(
+                self, name, torch.autocast(device, torch.bfloat16)(getattr(self, name))
+            )
+        return self
 
     def draw(self) -> None:
         """What ours would draw next."""
@@ -243,11 +259,11 @@ def report(seconds: dict[str, float], ratios: dict[str, dict[str, float]]) -> No
     for part in (*PARTS, "epoch"):
         found = {
             who: epoch(seconds, who) if part == "epoch" else seconds[f"{who} {part}"]
-            for who in ("ours", "floor", "plain")
+            for who in ("ours", *ratios)
         }
         told = ", ".join(f"{who} {1e3 * each:.0f}" for who, each in found.items())
         ratio = ", ".join(f"{who} {each[part]:.2f}" for who, each in ratios.items())
-        print(f"{part}, ms: {told}; floor / ours and plain / ours: {ratio}")
+        print(f"{part}, ms: {told}; over ours: {ratio}")
     for who, target in TARGETS.items():
         verdict = "met" if ratios[who]["epoch"] >= target else "MISSED"
         print(f"{who}: {ratios[who]['epoch']:.2f}, target {target} {verdict}")
@@ -264,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What an epoch of PWM costs.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--variants", action="store_true")
     args = parser.parse_args()
     prepare_process()
     torch.manual_seed(0)
@@ -274,13 +291,16 @@ def main() -> None:
     difference = largest_difference(ours, plain)
     print(f"losses of {EQUAL} updates: largest relative difference {difference:.1e}")
     works = {"ours": ours, "floor": floor, "plain": plain}
+    if args.variants:
+        works["compiled"] = Beside(ours, device).compiled()
+        works["mixed"] = Beside(ours, device).mixed(device)
     contenders = {
         f"{who} {part}": work
         for who, each in works.items()
         for part, work in parts(each).items()
     }
     seconds = turns(contenders, args.rounds, 1, clock)
-    ratios = {who: compared(seconds, who) for who in TARGETS}
+    ratios = {who: compared(seconds, who) for who in works if who != "ours"}
     report(seconds, ratios)
     flows = turns(flow_contenders(memory, device), max(args.rounds // 2, 1), 1, clock)
     fitted = line(flows)

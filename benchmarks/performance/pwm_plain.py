@@ -60,13 +60,14 @@ class Plain(nn.Module):
 
     def actor_step(self, z):
         eps, z, paid = torch.randn(16, len(z), 8, generator=self.rng).to(z), [z], []
-        for e in eps * self.actor.log_std.clamp(min=-1.427).exp():
+        for e in eps * self.actor.log_std.exp():
             both = torch.cat([z[-1], torch.tanh(self.actor(z[-1].detach()) + e)], -1)
             paid.append(self.reward(both)[..., 0])
             z.append(self.dynamics(both))
         gains = self.decays @ torch.stack([*paid, self.value(z[-1]).amin(-1)])
         self.returns.refresh(gains.detach())
         self.descend(1, -gains.mean() / self.returns.std.float(), 1.0)
+        self.actor.log_std.data.clamp_(min=-1.427)
         return torch.stack(z).detach(), torch.stack(paid).detach()
 
     def critic_steps(self, z, paid):
