@@ -10,7 +10,8 @@ runs/<benchmark>/<label>-<digest>/seed-<n>/
     details.npz   what the evaluation has to say beside, where it has
     result.json   written last: its presence means done
     timing.csv    wall-clock seconds of each phase
-    timing.json   their sums, and when and with how many threads each session ran
+    timing.json   their sums, processor seconds, and when and with how many threads each
+                  session ran
     run.log       what happened when
     checkpoints/  the newest two, after each update; removed when the seed is done
 

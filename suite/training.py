@@ -102,7 +102,7 @@ class Training:
         self.needed = needed
         parts = located(spec, needed)
         self.origin = origin
-        self.started = time.perf_counter()
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.checkpoints = Checkpoints(home / "checkpoints")
         seed_globals(seed)
         available = {
@@ -169,7 +169,11 @@ class Training:
             "random": random_state(),
             "evaluations": self.evaluations,
             "tables": {name: table.text for name, table in self.tables.items()},
-            "clock": {"seconds": self._seconds(), "phases": self.phases},
+            "clock": {
+                "seconds": self._seconds(),
+                "cpu_seconds": self._cpu_seconds(),
+                "phases": self.phases,
+            },
             "resumed_with": self.resumed_with,
         }
         self.checkpoints.save(self.updates, tree)
@@ -182,6 +186,8 @@ class Training:
             self.agent.load_state(tree["learner"])
             self.evaluations = [dict(row) for row in tree["evaluations"]]
             self.started -= tree["clock"]["seconds"]
+            # Runs from before this was counted know nothing of it.
+            self.cpu_started -= tree["clock"].get("cpu_seconds", 0.0)
             self.phases = dict(tree["clock"]["phases"])
             self.resumed_with = list(tree["resumed_with"])
             texts = {name: tree["tables"][name] for name in TABLES}
@@ -264,6 +270,10 @@ class Training:
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
 
+    def _cpu_seconds(self) -> float:
+        """Of all threads: what else the machine does makes no difference to it."""
+        return time.process_time() - self.cpu_started
+
     def _time(self, phases: Mapping[str, float]) -> None:
         row = {"updates": self.updates, "elapsed": self._seconds(), **phases}
         self.tables["timing"].append(row)
@@ -345,7 +355,8 @@ class Training:
             **({"resumed_with": self.resumed_with} if self.resumed_with else {}),
         }
         seconds = {"total": self._seconds(), **self.phases}
-        write_json(self.home / "timing.json", {"seconds": seconds, **timing})
+        told = {"seconds": seconds, "cpu_seconds": self._cpu_seconds(), **timing}
+        write_json(self.home / "timing.json", told)
         write_json(self.home / "result.json", result)
 
 

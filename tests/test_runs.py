@@ -90,6 +90,7 @@ def test_the_result_says_what_the_evaluations_found(tmp_path: Path):
     timing = read_json(home / "timing.json")
     assert timing["sessions"][0]["threads"] == cores()
     assert timing["seconds"]["total"] >= timing["seconds"]["evaluation"] > 0
+    assert timing["cpu_seconds"] > 0
 
 
 def test_the_kept_policy_is_the_one_that_was_evaluated_last(tmp_path: Path):
