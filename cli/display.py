@@ -127,9 +127,9 @@ class _Line:
         """The metric, what the evaluation tells beside, and scores without learning."""
         name = "success" if self.metric.startswith("success") else self.metric
         value, shown = self._found.get(self.metric), unit(self.metric)
-        words = [f"{name} {'-' if value is None else shown.written(value)}"]
+        words = [shown.named(name, value)]
         words += [
-            f"{each} {unit(each).written(self._found[each])}"
+            unit(each).named(each, self._found[each])
             for each in self._told
             if each in self._found
         ]

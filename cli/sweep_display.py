@@ -80,8 +80,8 @@ class SweepScreen:
             self.say(f"{title(job)}  {progress.note}")
         if progress.evaluation is not None:
             metric = job.spec.metric
-            value = unit(metric).written(progress.evaluation[metric])
-            self._values[key] = f"{metric} {value}"
+            value = progress.evaluation[metric]
+            self._values[key] = unit(metric).named(metric, value)
         self._pace.take(key, progress.updates / (progress.total_updates or 1))
         self._bar.update(
             self._running[key],

@@ -36,6 +36,12 @@ class Unit:
         joint = "" if self.name == "%" else " "
         return f"{self.shown(value, digits)}{joint}{self.name}".rstrip()
 
+    def named(self, name: str, value: float | None) -> str:
+        """A number behind its name, with its unit unless the name has it already."""
+        if value is None or self.name in name:
+            return f"{name} {self.shown(value)}"
+        return f"{name} {self.written(value)}"
+
     def within(self, value: float) -> float:
         """A bound of an interval, itself bounded by what there can be."""
         above = value if self.low is None else max(value, self.low)

@@ -20,3 +20,10 @@ def test_an_error_is_best_where_it_is_least():
     error = unit("error_1s")
     assert error.best([0.3, 0.1, 0.2]) == 0.1 and SHARE.best([0.3, 0.1]) == 0.3
     assert error.written(0.123) == "12.3 cm" and error.within(-1.0) == 0
+
+
+def test_a_unit_is_not_said_twice():
+    assert unit("return_mean").named("return_mean", -3.25) == "return_mean -3.2"
+    assert unit("x_velocity").named("x_velocity", 0.125) == "x_velocity 0.12 m/s"
+    assert unit("return_mean").named("return_mean", None) == "return_mean -"
+    assert unit("laps").named("laps", 3.0) == "laps 3.0"
