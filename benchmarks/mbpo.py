@@ -25,16 +25,9 @@ from suite.cell import Cell
 from suite.figures import Bars, Curves
 from suite.parts import Ref
 from suite.sweep import Sweep, SweepScale, register
+from suite_bench.benchmarks.off_policy import ONE_SEED, pace, returns
 
 SEEDS = (0, 1, 2)
-ONE_SEED = {"seeds": [0]}
-
-
-def pace(exploration: int, collect: int, updates: int, epoch: int) -> Part:
-    """How often the agent acts and learns."""
-    settings = {"exploration": exploration, "collect": collect}
-    settings |= {"updates": updates, "epoch": epoch}
-    return Part("suite.agents.pace:Pace", settings)
 
 
 def soft(**changed: Any) -> Part:
@@ -47,12 +40,6 @@ def soft(**changed: Any) -> Part:
         "batch_size": 256,
     }
     return Part("suite.agents.soft_update:Soft", {**common, **changed})
-
-
-def returns(reference: str | None, episodes: int, steps: int) -> Part:
-    """Episodes played at once, without noise."""
-    settings = {"reference": reference, "episodes": episodes, "steps": steps}
-    return Part("suite.scores:NormalizedReturn", settings)
 
 
 # ----------------------------------------------------------------------------- Hopper
@@ -179,7 +166,6 @@ MBPO_HOPPER = register_benchmark(
 
 def sac_spec(updates: int) -> Benchmark:
     """SAC for as many real steps, with so many updates a step."""
-    many = {} if updates == 1 else {"agent.pace.updates": updates}
     return Benchmark(
         name="sac-hopper",
         about=(
@@ -200,7 +186,7 @@ def sac_spec(updates: int) -> Benchmark:
         metric="return_mean",
         seeds=SEEDS,
         scales={
-            "smoke": Scale("seconds", {**TINY, **many}),
+            "smoke": Scale("seconds", {**TINY, "agent.pace.updates": updates}),
             "quick": Scale("half a minute", QUICK),
             "default": Scale("4 minutes"),
             "paper": Scale(

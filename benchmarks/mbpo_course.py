@@ -21,7 +21,8 @@ from suite.cell import Cell
 from suite.figures import Bars, Curves
 from suite.parts import Ref
 from suite.sweep import Sweep, SweepScale, register
-from suite_bench.benchmarks.mbpo import ONE_SEED, SEEDS, pace, returns, soft
+from suite_bench.benchmarks.mbpo import SEEDS, soft
+from suite_bench.benchmarks.off_policy import ONE_SEED, pace, returns
 
 STEPS, ITERATIONS = 5000, 10  # real ones of an iteration, and how many of these
 MOST = 5000

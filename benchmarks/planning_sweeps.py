@@ -9,6 +9,7 @@ from suite.benchmark import Benchmark, Env, Part, Scale
 from suite.cell import Cell
 from suite.figures import Bars, Curves
 from suite.sweep import Sweep, SweepScale, register
+from suite_bench.benchmarks.off_policy import ONE_SEED
 from suite_bench.benchmarks.planning import (
     CHEETAH,
     MEMBERS,
@@ -22,7 +23,6 @@ from suite_bench.benchmarks.planning import (
     shooting,
 )
 
-ONE_SEED = {"seeds": [0]}
 LABELS = {
     "return_mean": "return",
     "train/return_mean": "return while collecting",

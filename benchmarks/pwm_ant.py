@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
-from suite_bench.benchmarks.pwm_parts import TINY, fitting, flow, latent_fit, pace
+from suite_bench.benchmarks.off_policy import pace
+from suite_bench.benchmarks.pwm_parts import TINY, fitting, flow, latent_fit
 
 ROWS, HORIZON = 128, 16
 BLOCK = ROWS * HORIZON  # real steps between two updates of the policy

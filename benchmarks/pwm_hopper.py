@@ -13,18 +13,16 @@ from suite.benchmark import register as register_benchmark
 from suite.cell import Cell
 from suite.figures import Bars, Curves
 from suite.sweep import Sweep, SweepScale, register
+from suite_bench.benchmarks.off_policy import ONE_SEED, pace, returns
 from suite_bench.benchmarks.pwm_parts import (
     BASE,
     LABELS,
-    ONE_SEED,
     TINY,
     first_order,
     fitting,
     flow,
     latent_fit,
-    pace,
     published,
-    returns,
 )
 
 SEEDS = (0, 1, 2, 3, 4)

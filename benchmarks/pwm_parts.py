@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 from suite.benchmark import Part
+from suite_bench.benchmarks.off_policy import ONE_SEED
 
-ONE_SEED = {"seeds": [0]}
 LABELS = {
     "return_mean": "return",
     "rollout/return_mean": "return while collecting",
@@ -88,13 +88,6 @@ def first_order(horizon: int, rate: float, **changed: Any) -> Part:
     return Part("suite.agents.first_order:FirstOrder", {**settings, **changed})
 
 
-def pace(exploration: int, collect: int, updates: int, epoch: int) -> Part:
-    """How often the agent acts and learns."""
-    settings = {"exploration": exploration, "collect": collect}
-    settings |= {"updates": updates, "epoch": epoch}
-    return Part("suite.agents.pace:Pace", settings)
-
-
 def fitting(
     first: int, updates: int, batch_size: int, final_rate: float | None = None
 ) -> Part:
@@ -104,12 +97,6 @@ def fitting(
     if final_rate is not None:
         settings["final_learning_rate"] = final_rate
     return Part("suite.agents.pwm:Fitting", settings)
-
-
-def returns(reference: str | None, episodes: int, steps: int) -> Part:
-    """Episodes played at once, without noise."""
-    settings = {"reference": reference, "episodes": episodes, "steps": steps}
-    return Part("suite.scores:NormalizedReturn", settings)
 
 
 TINY = {

@@ -79,10 +79,7 @@ def thin(folder: SweepFolder, target: SweepFolder) -> dict[Trial, int]:
             to be copied.
     """
     sweep = folder.sweep()
-    if folder.path.resolve() == target.path.resolve():
-        raise ValueError(
-            f"{folder.path} would be thinned itself; choose another --into"
-        )
+    _require_elsewhere(folder.path, target.path)
     target.store(sweep)
     return {
         trial: _thin_seed(folder.cell(trial.cell), target.cell(trial.cell), trial.seed)
@@ -102,15 +99,17 @@ def thin_run(folder: RunFolder, target: RunFolder) -> dict[int, int]:
         ValueError: As ``thin``.
     """
     folder.spec()
-    if folder.path.resolve() == target.path.resolve():
-        raise ValueError(
-            f"{folder.path} would be thinned itself; choose another --into"
-        )
+    _require_elsewhere(folder.path, target.path)
     return {
         seed: _thin_seed(folder, target, seed)
         for seed in folder.seeds()
         if folder.result(seed) is not None
     }
+
+
+def _require_elsewhere(source: Path, target: Path) -> None:
+    if source.resolve() == target.resolve():
+        raise ValueError(f"{source} would be thinned itself; choose another --into")
 
 
 def _thin_seed(folder: RunFolder, kept: RunFolder, seed: int) -> int:
