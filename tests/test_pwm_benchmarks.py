@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite.agents.first_order import FirstOrder
@@ -88,6 +89,27 @@ def test_every_run_keeps_ten_policies_or_more_to_tell_how_stable_it_is():
             kept = spec.at_scale(scale).checkpoint_at
             found[spec.name, scale] = 1 + len(kept)  # and the last one
     assert len(found) == 22 and min(found.values()) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "episodes", "error"),
+    [("pwm-pendulum", 1000, 9.1), ("pwm-hopper", 200, 1.2)],
+)
+def test_random_actions_score_what_is_printed_beside_ours(name, episodes, error):
+    spec = get(name)
+    env = spec.make_env(episodes)
+    space, rng = env.single_action_space, np.random.default_rng(1)
+    env.reset(seed=1)
+    returns, running = np.zeros(episodes), np.ones(episodes, bool)
+    while running.any():
+        actions = rng.uniform(space.low, space.high, (episodes, *space.shape))
+        _, rewards, terminated, truncated, _ = env.step(actions.astype(np.float32))
+        returns += np.where(running, rewards, 0.0)
+        running &= ~(terminated | truncated)
+    # Both are means of so many episodes: five deviations of their difference.
+    printed = spec.baselines["random actions"]
+    assert abs(returns.mean() - printed) < 5 * 2**0.5 * error
 
 
 def test_flows_have_the_evaluations_of_the_variants():
