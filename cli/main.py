@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": ("suite_bench.sweep:sweep", "Run a grid of benchmarks."),
     "report": ("suite_bench.report:report", "Print the table of a run again."),
     "plot": ("suite_bench.plot:plot", "Draw the figures of a sweep again."),
+    "compare": ("suite_bench.compare:compare", "Compare cells of a sweep, paired."),
     "predictions": (
         "suite_bench.predictions:predictions",
         "Draw what a run's model predicts.",

@@ -111,16 +111,16 @@ def print_tables(
     rows = [row for row in found["cells"] if row["seeds"] or row["cell"] in selected]
     shown = unit(found["metric"])
     heading = f"{found['sweep']}: {written(found['metric'])} ({shown.name})"
-    _print_table(
+    print_table(
         f"{heading}, {found['finished']} of {found['trials']} finished",
         ["cell", "seeds", "mean", "95 %", "last\n3", "drop", "95 %"],
         [
             [
                 row["cell"],
                 f"{len(row['seeds'])}/{len(row['seeds']) + len(row['missing'])}",
-                *_spread(row["final"], shown),
-                _spread(row["mean_of_last_3"], shown)[0],
-                *_spread(row["drop"], shown),
+                *spread(row["final"], shown),
+                spread(row["mean_of_last_3"], shown)[0],
+                *spread(row["drop"], shown),
             ]
             for row in rows
         ],
@@ -136,11 +136,11 @@ def print_tables(
 def _print_aggregates(found: dict[str, Any], shown: Unit) -> None:
     """All tasks together, if there are several."""
     wins = {
-        (row["rival"], row["condition"]): _spread(row["probability"], SHARE)
+        (row["rival"], row["condition"]): spread(row["probability"], SHARE)
         for row in found["improvements"]
     }
     if found["aggregates"]:
-        _print_table(
+        print_table(
             "all tasks together",
             ["rival", "condition", "seeds", "IQM", "95 %", "beats\nnext, %", "95 %"],
             [
@@ -148,7 +148,7 @@ def _print_aggregates(found: dict[str, Any], shown: Unit) -> None:
                     f"{row['rival'] or ''}",
                     row["condition"],
                     str(row["seeds"]),
-                    *_spread(row["iqm"], shown),
+                    *spread(row["iqm"], shown),
                     *wins.get((row["rival"], row["condition"]), ("", "")),
                 ]
                 for row in found["aggregates"]
@@ -163,7 +163,7 @@ def _print_pairs(found: dict[str, Any]) -> None:
         rows = [row for row in found["pairs"] if row["errors"] == name]
         shown = unit(name.removeprefix("ood_"))
         heading = f"{name} less that of {rows[0]['over']} ({shown.name}), 95 % below"
-        _print_table(
+        print_table(
             heading,
             ["cell", "fits", *kinds.values()],
             [
@@ -182,7 +182,8 @@ def _difference(told: dict[str, float], shown: Unit) -> str:
     return f"{value}\n{low} to {high}"
 
 
-def _print_table(heading: str, columns: list[str], rows: list[list[str]]) -> None:
+def print_table(heading: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A heading, and a table whose first column of names is on the left."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -217,7 +218,8 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _spread(told: dict[str, Any] | None, shown: Unit) -> tuple[str, str]:
+def spread(told: dict[str, Any] | None, shown: Unit) -> tuple[str, str]:
+    """An estimate and its interval; dashes for what there is not."""
     if told is None:
         return "-", "-"
     ends = f"{shown.shown(told['low'])} to {shown.shown(told['high'])}"

@@ -1,0 +1,131 @@
+"""``compare``: cells of a sweep against one of them, seed by seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from suite.units import UNITS, Unit, unit
+from suite_bench.options import json_option
+from suite_bench.plot import print_table, spread
+
+if TYPE_CHECKING:
+    from suite.comparison import Compared
+    from suite.evaluation import Interval
+
+
+@click.command()
+@click.argument("folder", metavar="SWEEP_FOLDER", type=click.Path(path_type=Path))
+@click.argument("cells", metavar="[CELL]...", nargs=-1)
+@click.option(
+    "--column", default="", help="Of eval.csv or metrics.csv; the metric if not given."
+)
+@click.option(
+    "--over",
+    default="final",
+    show_default=True,
+    metavar="PART",
+    help="final, last3 (mean of the last three), 2-15 (mean over those iterations) or "
+    "peak, which is biased.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(50, 99.9),
+    default=95,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of the intervals. 90 for an equivalence: an interval of the difference that "
+    "lies within the bounds is two one-sided tests at 5 %.",
+)
+@json_option
+def compare(
+    folder: Path,
+    cells: Sequence[str],
+    column: str,
+    over: str,
+    confidence: float,
+    as_json: bool,
+) -> None:
+    """Compare cells of a sweep with the first one, paired by seed.
+
+    For what the sweep's own table does not say: other pairs than with its baseline,
+    other columns, other parts of training. Without cells all are compared with the
+    baseline.
+
+    \b
+    Examples:
+      suite-bench compare docs/results/pwm-pendulum-ablation
+      suite-bench compare runs/offline-corruption iql-hopper-k30 iql-hopper-matched30
+      suite-bench compare runs/cs285-q4 standard sequences100 \\
+          --column train/return_mean --over 8-15 --confidence 90
+    """
+    from suite.comparison import compare as compared
+    from suite.comparison import span, told
+    from suite.sweep_folder import SweepFolder
+
+    results = SweepFolder(folder).results()
+    rows = compared(
+        results, cells, column=column, over=over, confidence=confidence / 100
+    )
+    column = column or results.sweep.metric
+    head = {"sweep": results.sweep.name, "column": column, "over": over}
+    if as_json:
+        told_rows = [told(row) for row in rows]
+        every = {**head, "confidence": confidence, "cells": told_rows}
+        click.echo(json.dumps(every, indent=2))
+        return
+    shown = _unit(column, results.sweep.metric, rows)
+    written = results.sweep.written(column)
+    name = f" ({shown.name})" if shown.name not in ("", written) else ""
+    _print(
+        f"{results.sweep.name}: {written}{name}, {span(over).about}",
+        rows,
+        shown,
+        f"{confidence:g} %",
+    )
+
+
+def _unit(column: str, metric: str, rows: Sequence[Compared]) -> Unit:
+    """Of a known column; four digits of what nothing is known of."""
+    last = column.rpartition("/")[2]
+    if column == metric or last in UNITS:
+        return unit(column if column == metric else last)
+    largest = max(abs(value) for row in rows for value in row.values.values())
+    return Unit("", digits=max(0, 3 - math.floor(math.log10(largest or 1))))
+
+
+def _print(heading: str, rows: Sequence[Compared], shown: Unit, percent: str) -> None:
+    others = any(row.difference for row in rows)
+    less = [f"less {rows[0].cell}", percent, "pairs"] if others else []
+    print_table(
+        heading,
+        ["cell", "seeds", "mean", percent, *less],
+        [
+            [
+                row.cell,
+                str(len(row.values)),
+                *_spread(row.mean, shown),
+                *([*_spread(row.difference, shown), _pairs(row)] if others else []),
+            ]
+            for row in rows
+        ],
+    )
+    click.echo(
+        "Over seeds, with Student's t interval; differences are paired by seed, and "
+        "their intervals\nare of single comparisons: of twenty, one excludes the truth."
+    )
+
+
+def _pairs(row: Compared) -> str:
+    return str(row.pairs) if row.difference else "-"
+
+
+def _spread(found: Interval | None, shown: Unit) -> tuple[str, str]:
+    return spread(
+        found and {"value": found.value, "low": found.low, "high": found.high}, shown
+    )
