@@ -1,4 +1,4 @@
-"""``compare``: cells of a sweep against one of them, seed by seed."""
+"""``compare``: cells of a sweep, or runs, against one of them, seed by seed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="SWEEP_FOLDER", type=click.Path(path_type=Path))
-@click.argument("cells", metavar="[CELL]...", nargs=-1)
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("others", metavar="[CELL|RUN_FOLDER]...", nargs=-1)
 @click.option(
     "--column", default="", help="Of eval.csv or metrics.csv; the metric if not given."
 )
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
 @json_option
 def compare(
     folder: Path,
-    cells: Sequence[str],
+    others: Sequence[str],
     column: str,
     over: str,
     confidence: float,
     as_json: bool,
 ) -> None:
-    """Compare cells of a sweep with the first one, paired by seed.
+    """Compare cells of a sweep, or runs, with the first one, paired by seed.
 
-    For what the sweep's own table does not say: other pairs than with its baseline,
-    other columns, other parts of training. Without cells all are compared with the
-    baseline.
+    For what a sweep's own table does not say: other pairs than with its baseline, other
+    columns, other parts of training. Of a sweep without cells, all are compared with
+    its baseline.
 
     \b
     Examples:
@@ -63,14 +63,19 @@ def compare(
       suite-bench compare runs/offline-corruption iql-hopper-k30 iql-hopper-matched30
       suite-bench compare runs/cs285-q4 standard sequences100 \\
           --column train/return_mean --over 8-15 --confidence 90
+      suite-bench compare runs/sac-hopper/default-* runs/mbpo-hopper/default-*
     """
     from suite.comparison import compare as compared
     from suite.comparison import span, told
-    from suite.sweep_folder import SweepFolder
+    from suite.sweep_folder import SweepFolder, results_of_runs
 
-    results = SweepFolder(folder).results()
+    if any(folder.glob("seed-*")):
+        results = results_of_runs([folder, *others])
+        labels = [found.cell.label for found in results.cells]
+    else:
+        results, labels = SweepFolder(folder).results(), list(others)
     rows = compared(
-        results, cells, column=column, over=over, confidence=confidence / 100
+        results, labels, column=column, over=over, confidence=confidence / 100
     )
     column = column or results.sweep.metric
     head = {"sweep": results.sweep.name, "column": column, "over": over}

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ class SweepFolder:
         found = {}
         for trial in trials:
             try:
-                self._seed_result(self.cell(trial.cell), trial.seed)
+                _seed_result(self.cell(trial.cell), trial.seed)
             except IntegrityError as reason:
                 found[trial] = reason
         return found
@@ -132,16 +132,43 @@ class SweepFolder:
 
     def _cell_results(self, cell: Cell, lost: Collection[Any]) -> CellResults:
         seeds = [seed for seed in cell.spec.seeds if (cell.label, seed) not in lost]
-        found = {seed: self._seed_result(self.cell(cell), seed) for seed in seeds}
-        return CellResults(cell, {s: each for s, each in found.items() if each})
+        return _cell_results(self.cell(cell), cell, seeds)
 
-    @staticmethod
-    def _seed_result(folder: RunFolder, seed: int) -> SeedResult | None:
-        result = folder.result(seed)
-        if result is None:
-            return None
-        paths = [folder.seed(seed) / name for name in TABLES]
-        tables = (read_table(path) if path.exists() else [] for path in paths)
-        details = folder.seed(seed) / "details.npz"
-        arrays = read_details(details) if details.exists() else {}
-        return SeedResult(result, tuple(tables), arrays)
+
+def results_of_runs(paths: Sequence[str | os.PathLike[str]]) -> Results:
+    """What has finished in the run folders of single benchmarks, as a sweep's cells.
+
+    They are called by their benchmarks; where two are of one, by their digests, too.
+
+    Raises:
+        ConfigError: If a folder has no run, or their metrics differ.
+        IntegrityError: If a result is damaged.
+    """
+    folders = [RunFolder(path) for path in paths]
+    specs = [folder.spec() for folder in folders]
+    names = [spec.name for spec in specs]
+    cells = [
+        Cell({"run": n if names.count(n) == 1 else f"{n}-{spec.digest[:8]}"}, spec)
+        for n, spec in zip(names, specs, strict=True)
+    ]
+    found = [
+        _cell_results(folder, cell, folder.seeds())
+        for folder, cell in zip(folders, cells, strict=True)
+    ]
+    return Results(Sweep("runs", "Single benchmarks.", tuple(cells)), found)
+
+
+def _cell_results(folder: RunFolder, cell: Cell, seeds: Iterable[int]) -> CellResults:
+    found = {seed: _seed_result(folder, seed) for seed in seeds}
+    return CellResults(cell, {seed: each for seed, each in found.items() if each})
+
+
+def _seed_result(folder: RunFolder, seed: int) -> SeedResult | None:
+    result = folder.result(seed)
+    if result is None:
+        return None
+    paths = [folder.seed(seed) / name for name in TABLES]
+    tables = (read_table(path) if path.exists() else [] for path in paths)
+    details = folder.seed(seed) / "details.npz"
+    arrays = read_details(details) if details.exists() else {}
+    return SeedResult(result, tuple(tables), arrays)

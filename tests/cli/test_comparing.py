@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from test_failures import assert_one_sentence
 
+from suite.storage import read_table
+
 RESULTS = Path(__file__).parents[2] / "docs/results"
 ABLATION = RESULTS / "pwm-pendulum-ablation"
+ARMS = ("reset", "critic")
 TWO = (ABLATION, "mlp-horizon4", "mlp-horizon16", "--over", "last10")
 
 
@@ -21,6 +24,25 @@ def test_a_reader_sees_the_difference_and_a_script_all_values(invoke):
     less = [b - a for a, b in zip(first["values"], other["values"], strict=True)]
     assert other["difference"]["value"] == pytest.approx(sum(less) / 5)
     assert f"{sum(less) / 5:.1f}" in done.stdout
+
+
+def test_runs_of_single_benchmarks_are_compared_too(invoke):
+    arms = [next((RESULTS / f"pickcube-gae-{arm}").iterdir()) for arm in ARMS]
+    told = json.loads(invoke("compare", *arms, "--json").stdout)
+    fresh, pretrained = told["cells"]
+    assert [fresh["cell"], pretrained["cell"]] == [
+        f"pickcube-gae-{arm}" for arm in ARMS
+    ]
+    for arm, found in zip(arms, told["cells"], strict=True):
+        last = [read_table(arm / f"seed-{i}/eval.csv")[-1] for i in range(3)]
+        assert found["values"] == [row["success_log_metric"] for row in last]
+    assert pretrained["pairs"] == 3
+
+
+def test_two_runs_of_one_benchmark_are_told_apart(invoke):
+    (home,) = (RESULTS / "pwm-pendulum").iterdir()
+    same = invoke("compare", home, home)
+    assert_one_sentence(same, 3, "two cells of the sweep runs have one name")
 
 
 def test_bad_input_is_one_sentence(invoke):
