@@ -1,7 +1,7 @@
 """Less work for the same losses: what makes d3rlpy's updates faster, and only that.
 
-Each of these leaves the losses of equal batches equal: to the bit, or for ``FusedAdam``
-to the rounding of float32. d3rlpy's own methods compute all of them.
+Each of these leaves the losses of equal batches equal to the rounding of float32.
+d3rlpy's own methods compute all of them.
 """
 
 from __future__ import annotations

