@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,4 @@ def _pairs(row: Compared) -> str:
 
 
 def _spread(found: Interval | None, shown: Unit) -> tuple[str, str]:
-    return spread(
-        found and {"value": found.value, "low": found.low, "high": found.high}, shown
-    )
+    return spread(found and asdict(found), shown)

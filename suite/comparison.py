@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from suite.evaluation import Interval, mean_interval, mean_of_last
@@ -201,11 +201,7 @@ def told(found: Compared) -> dict[str, Any]:
         "cell": found.cell,
         "seeds": [*found.values],
         "values": [*found.values.values()],
-        "mean": _interval(found.mean),
-        "difference": found.difference and _interval(found.difference),
+        "mean": asdict(found.mean),
+        "difference": found.difference and asdict(found.difference),
         "pairs": found.pairs,
     }
-
-
-def _interval(found: Interval) -> dict[str, float | None]:
-    return {"value": found.value, "low": found.low, "high": found.high}

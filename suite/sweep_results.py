@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -247,4 +247,4 @@ def _bootstrapped(scores: np.ndarray, statistic: Any) -> Interval:
 
 
 def _told(found: Interval | None) -> dict[str, Any] | None:
-    return found and {"value": found.value, "low": found.low, "high": found.high}
+    return found and asdict(found)
