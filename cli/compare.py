@@ -123,7 +123,7 @@ def _print(heading: str, rows: Sequence[Compared], shown: Unit, percent: str) ->
     )
     click.echo(
         "Over seeds, with Student's t interval; differences are paired by seed, and "
-        "their intervals\nare of single comparisons: of twenty, one excludes the truth."
+        "their intervals\nare of single comparisons, not of all together."
     )
 
 
