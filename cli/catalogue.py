@@ -75,11 +75,12 @@ def show(name: str, as_json: bool) -> None:
       suite-bench show offline-corruption
     """
     from suite import benchmark, sweep
+    from suite.unknown_names import UnknownName, no_such
 
     is_sweep = name in sweep.names()
     if not is_sweep and name not in benchmark.names():
         known = [*benchmark.names(), *sweep.names()]
-        raise benchmark.UnknownName(benchmark.no_such("benchmark", name, known))
+        raise UnknownName(no_such("benchmark", name, known))
     entry = sweep.get(name) if is_sweep else benchmark.get(name)
     if as_json:
         click.echo(json.dumps(entry.to_json(), indent=2))

@@ -103,10 +103,9 @@ def corrupt(source: str, target: str, changes: tuple[str, ...], as_json: bool) -
 
 def _part(text: str) -> Part:
     """``WRAPPER key=value ...`` as the part that it stands for."""
-    import difflib
-
     from suite.parts import Part, check
     from suite.settings import parse
+    from suite.unknown_names import no_such
 
     try:
         name, *assignments = shlex.split(text) or [""]
@@ -117,8 +116,7 @@ def _part(text: str) -> Part:
         raise WrongUse(f"--with must read 'WRAPPER key=value ...': {reason}") from None
     known = _wrappers()
     if ":" not in name and name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or known
-        raise WrongUse(f"there is no wrapper {name!r}; there is {', '.join(near)}")
+        raise WrongUse(no_such("wrapper", name, known))
     part = Part(name if ":" in name else f"suite.wrappers:{name}", kwargs)
     check(part, {"env": None})
     return part

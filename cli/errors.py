@@ -60,8 +60,8 @@ class Terminated(KeyboardInterrupt):
 def explained(reason: BaseException) -> click.ClickException:
     """The failure that tells a user about an exception."""
     # Imported here: the command line must start without the library.
-    from suite.benchmark import UnknownName
     from suite.storage import IntegrityError
+    from suite.unknown_names import UnknownName
 
     if isinstance(reason, Terminated):
         return Stopped("terminated")

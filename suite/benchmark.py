@@ -17,10 +17,9 @@ A wrapper gets ``env``, what to wrap, and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,14 +46,11 @@ from suite.settings import (
     record,
     require_fields,
 )
+from suite.unknown_names import UnknownName, no_such
 
 INJECTED = ("make_env", "seed", "device", "threads", "data", "env")
 # These say what an experiment is called and compared with, not what it computes.
 DESCRIPTIVE = ("name", "about", "metric", "seeds", "scales", "reference", "baselines")
-
-
-class UnknownName(LookupError):
-    """No benchmark or scale of that name; the message has the near ones."""
 
 
 @dataclass(frozen=True)
@@ -380,12 +376,3 @@ def get(name: str) -> Benchmark:
     if name not in names():
         raise UnknownName(no_such("benchmark", name, names()))
     return _registered[name]
-
-
-def no_such(kind: str, name: str, known: Iterable[str]) -> str:
-    """A sentence for a name that is not known, with the near ones."""
-    near = difflib.get_close_matches(name, list(known), n=3)
-    hint = (
-        f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
-    )
-    return f"no {kind} {name!r}; {hint}"

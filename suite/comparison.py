@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from suite.evaluation import Interval, mean_interval, mean_of_last
 from suite.parts import ConfigError
 from suite.units import unit
+from suite.unknown_names import no_such
 
 if TYPE_CHECKING:
     from suite.sweep_results import CellResults, Results, SeedResult
@@ -162,10 +162,7 @@ def _chosen(results: Results, labels: Sequence[str]) -> list[CellResults]:
         return _all(results, known)
     for label in labels:
         if label not in known:
-            near = difflib.get_close_matches(label, known, n=3) or [*known]
-            raise ConfigError(
-                f"no cell {label!r} with results; there are {', '.join(near)}"
-            )
+            raise ConfigError(no_such("finished cell", label, known))
     return [known[label] for label in dict.fromkeys(labels)]
 
 
@@ -187,8 +184,7 @@ def _number(done: SeedResult, column: str, part: Span) -> float:
         names = dict.fromkeys(
             itertools.chain(*(rows[0] for rows in done.tables if rows))
         )
-        near = difflib.get_close_matches(column, names, n=3) or [*names]
-        raise ConfigError(f"no column {column!r}; there are {', '.join(near)}")
+        raise ConfigError(no_such("column", column, names))
     found = part.number({int(row["iteration"]): row[column] for row in rows}, column)
     if not math.isfinite(found):
         raise ConfigError(f"{column} is {found} {part.about}; choose other iterations")

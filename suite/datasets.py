@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from suite.parts import Part, build
 from suite.recording import recorded as recorded
 from suite.storage import IntegrityError
 from suite.transitions import Dataset as Dataset
+from suite.unknown_names import near
 from suite.wrappers import LATER
 
 Change = Part | Callable[[Dataset], Dataset]
@@ -84,8 +84,7 @@ def _known(dataset_id: str) -> None:
     ids = local_ids()
     if _required(dataset_id, HINT) in ids:
         return
-    near = difflib.get_close_matches(dataset_id, ids, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`data list` shows all"
+    hint = near(dataset_id, ids, "`data list` shows all")
     if _has_recipe(dataset_id):
         hint = f"make it: suite-bench data make {dataset_id}"
     raise ValueError(f"there is no local dataset {dataset_id!r}; {hint}")

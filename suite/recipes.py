@@ -8,7 +8,6 @@ them, in Gymnasium's v5 tasks.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from suite.packaged import behaviour_names
 from suite.parts import resolve
 from suite.trajectories import trajectory_ids
 from suite.transitions import Dataset
+from suite.unknown_names import near
 
 FULL = 1_000_000  # transitions, D4RL's size
 ROWS = 64  # simulated at a time, at most; what is collected does not depend on it
@@ -69,8 +69,7 @@ def recipe(dataset_id: str) -> Recipe:
     found = _ID.fullmatch(dataset_id)
     if not found or found[1] not in _TASKS or found[2] not in _QUALITIES:
         known = [*recipe_ids(), *trajectory_ids()]
-        near = difflib.get_close_matches(dataset_id, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`data list` has all"
+        hint = near(dataset_id, known, "`data list` shows all")
         raise ValueError(
             f"there is no recipe for {dataset_id!r}; {hint} (a smaller one reads "
             "suite/hopper-medium-20k-v0)"

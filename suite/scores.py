@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from suite.cards import D4RL
 from suite.evaluation import normalized_score, require_finite
+from suite.unknown_names import no_such
 
 
 class NormalizedReturn:
@@ -127,10 +127,7 @@ def _number(info: dict[str, Any], name: str) -> np.ndarray:
 
 def _known(reference: str) -> tuple[float, float]:
     if reference not in D4RL:
-        near = difflib.get_close_matches(reference, list(D4RL), n=1) or list(D4RL)
-        raise ValueError(
-            f"D4RL has no reference {reference!r}; it has {', '.join(near)}"
-        )
+        raise ValueError(no_such("reference of D4RL", reference, D4RL))
     return D4RL[reference]
 
 

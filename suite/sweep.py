@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from suite.benchmark import UnknownName, no_such
 from suite.cell import PLAIN_WORD, SEED, Cell, Value, label, spelled
 from suite.figures import Figure, figure_from_json
 from suite.parts import ConfigError, canonical, to_json
 from suite.settings import record, require_fields
+from suite.unknown_names import UnknownName, no_such
 
 
 @dataclass(frozen=True)

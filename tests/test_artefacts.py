@@ -7,9 +7,9 @@ from toys import TOY
 
 from suite import benchmark
 from suite.artefacts import artefacts, located
-from suite.benchmark import UnknownName
 from suite.parts import ConfigError
 from suite.runs import RunFolder, run_seed
+from suite.unknown_names import UnknownName
 
 
 @pytest.fixture(autouse=True)

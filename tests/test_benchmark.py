@@ -13,7 +13,7 @@ from toys import TOY, Shift
 
 from suite import benchmark
 from suite.artefacts import references, referred
-from suite.benchmark import Benchmark, Env, UnknownName, get, names, register
+from suite.benchmark import Benchmark, Env, get, names, register
 from suite.parts import (
     ConfigError,
     Part,
@@ -26,6 +26,7 @@ from suite.parts import (
 )
 from suite.runs import RunFolder, run_seed
 from suite.settings import label, parse
+from suite.unknown_names import UnknownName
 
 # Every registered one is swept; nothing needs to be named here.
 OURS = names()

@@ -89,9 +89,9 @@ def test_without_names_all_are_compared_with_the_baseline():
 @pytest.mark.parametrize(
     ("labels", "how", "sentence"),
     [
-        (("k0", "k31"), {}, "no cell 'k31' with results; there are k30"),
-        (("k60",), {}, "no cell 'k60' with results"),
-        (("k0",), {"column": "scor"}, "no column 'scor'; there are score"),
+        (("k0", "k31"), {}, "no finished cell 'k31'; did you mean k30"),
+        (("k60",), {}, "no finished cell 'k60'"),
+        (("k0",), {"column": "scor"}, "no column 'scor'; did you mean score"),
         (
             ("k0",),
             {"over": "3-5"},

@@ -160,7 +160,7 @@ def test_an_id_without_a_recipe_is_one_clear_sentence(dataset_id: str):
 
 
 def test_a_policy_that_is_missing_is_named_before_anything_is_simulated():
-    with pytest.raises(ValueError, match="no behaviour is called 'left'"):
+    with pytest.raises(ValueError, match="no behaviour 'left'"):
         make_dataset(replace(TOY, env="Nowhere-v0"))
 
 

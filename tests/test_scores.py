@@ -63,7 +63,7 @@ def test_episodes_are_drawn_from_seed_and_key_and_from_nothing_else():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"reference": "hoper"}, "no reference 'hoper'; it has hopper"),
+        ({"reference": "hoper"}, "no reference of D4RL 'hoper'; did you mean hopper"),
         ({"local": (3.0, 3.0)}, r"a higher one of an expert, got \[3.0, 3.0\]"),
         ({"episodes": 0}, "at least one episode"),
     ],

@@ -11,12 +11,12 @@ import pytest
 from dials import DIALS, spec
 
 from suite import sweep
-from suite.benchmark import UnknownName
 from suite.cell import Cell
 from suite.figures import Bars, Curves
 from suite.parts import ConfigError
 from suite.sweep import Sweep, SweepScale
 from suite.sweep_folder import SweepFolder
+from suite.unknown_names import UnknownName
 
 
 def chosen(only: str) -> list[tuple[str, int]]:

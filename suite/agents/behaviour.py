@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import json
@@ -20,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from suite.packaged import PACKAGED as PACKAGED
 from suite.packaged import behaviour_names as behaviour_names
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
+from suite.unknown_names import no_such
 
 SHARD = 64  # rows that pass the network together, always
 LOG_STD = (-20.0, 2.0)  # as in Stable-Baselines3, after Haarnoja et al. 2018
@@ -186,10 +186,7 @@ def load_behaviour(name: str | Path) -> SquashedGaussian:
     """
     folder = PACKAGED / name if str(name) in behaviour_names() else Path(name)
     if not (folder / "card.json").is_file():
-        known = behaviour_names()
-        near = difflib.get_close_matches(str(name), known, n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else f"known: {known}"
-        raise ValueError(f"no behaviour is called {str(name)!r}; {hint}")
+        raise ValueError(no_such("behaviour", str(name), behaviour_names()))
     files = read_directory(folder)
     try:
         plan = parse_json(files["card.json"], folder / "card.json")["behaviour"]

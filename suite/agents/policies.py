@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from suite.agents.squashed import BoxPolicy, SquashedPolicy
 from suite.agents.state import is_critic, load_weights
 from suite.agents.tanh_policy import TanhPolicy
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
+from suite.unknown_names import no_such
 from suite.worldmodels.learned import LearnedDynamics
 
 PACKAGED = Path(__file__).parent / "checkpoints"
@@ -59,11 +59,7 @@ def load_policy(name: str | Path, device: str = "cpu") -> Any:
     """
     folder = PACKAGED / name if str(name) in policy_names() else Path(name)
     if not (folder / "card.json").is_file():
-        near = difflib.get_close_matches(str(name), policy_names(), n=3)
-        hint = (
-            f"did you mean {', '.join(near)}?" if near else f"known: {policy_names()}"
-        )
-        raise ValueError(f"no policy is called {str(name)!r}; {hint}")
+        raise ValueError(no_such("policy", str(name), policy_names()))
     files = read_directory(folder)
     try:
         plan = parse_json(files["card.json"], folder / "card.json")["policy"]

@@ -98,7 +98,7 @@ def test_a_behaviour_comes_back_bit_for_bit(model, tmp_path):
 
 
 def test_what_is_no_behaviour_is_one_clear_sentence(tmp_path):
-    with pytest.raises(ValueError, match="no behaviour is called 'hoper-medium'"):
+    with pytest.raises(ValueError, match="no behaviour 'hoper-medium'; did you mean"):
         load_behaviour("hoper-medium")
     with pytest.raises(ValueError, match="only SAC's and TQC's squashed Gaussian MLP"):
         behaviour_of(PPO("MlpPolicy", gym.make("Pendulum-v1")).policy)

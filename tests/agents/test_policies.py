@@ -44,7 +44,9 @@ def test_damaged_file_is_refused_by_name(tmp_path, name):
 
 
 def test_unknown_policy_names_the_known_ones():
-    with pytest.raises(ValueError, match="no policy is called 'pickcube-expurt'"):
+    with pytest.raises(
+        ValueError, match="no policy 'pickcube-expurt'; did you mean pickcube-expert"
+    ):
         load_policy("pickcube-expurt")
 
 

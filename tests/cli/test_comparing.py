@@ -48,4 +48,4 @@ def test_two_runs_of_one_benchmark_are_told_apart(invoke):
 def test_bad_input_is_one_sentence(invoke):
     nowhere, nothing = invoke("compare", "nowhere"), invoke("compare", ABLATION, "mlp")
     assert_one_sentence(nowhere, 3, "there is no sweep in nowhere")
-    assert_one_sentence(nothing, 3, "no cell 'mlp' with results")
+    assert_one_sentence(nothing, 3, "no finished cell 'mlp'")

@@ -77,7 +77,7 @@ def test_list_shows_what_can_be_made_and_make_says_what_cannot(
     robots = [each for each in found["recipes"] if "mushr" not in each]
     assert robots == ["suite/hopper-strong-v0"] and len(found["recipes"]) == 1 + 12
     done = invoke("data", "make", "suite/hopper-medium-v0")
-    assert_one_sentence(done, 3, "no behaviour is called 'hopper-medium'")
+    assert_one_sentence(done, 3, "no behaviour 'hopper-medium'")
     done = invoke("data", "stats", "suite/hopper-medium-v0")
     assert_one_sentence(done, 3, "`data list` shows all")
 
@@ -283,7 +283,7 @@ FAILURES = [
     (["import", "mine.npz", "mine/new-v0", "--d4rl-scale"], 2, "say which with --env"),
 ]
 BAD_CHANGES = [
-    ("DropBst percent=30", 2, "no wrapper 'DropBst'; there is DropBestEpisodes"),
+    ("DropBst percent=30", 2, "no wrapper 'DropBst'; did you mean DropBestEpisodes"),
     ("DropBestEpisodes percent", 2, "--with must read 'WRAPPER key=value ...'"),
     ("", 2, "--with must read 'WRAPPER key=value ...': it is empty"),
     ("collections:OrderedDict", 3, "makes OrderedDict of a dataset, not a dataset"),
