@@ -158,9 +158,13 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
 
 def _intact(name: str, told: dict[str, Any]) -> str:
     words = "intact" if told["recorded"] else "readable, no hash to compare with"
+    from suite.published import compared
+
+    published = compared(name, told["sha256"])
     return (
         f"{name}  {words}  {told['transitions']:,} transitions, "
         f"{told['episodes']:,} episodes  sha256 {told['sha256'][:16]}"
+        f"{f'  {published}' if published else ''}"
     )
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from suite.published import compared
+
 WIDTH = 40  # of the longest bar of a histogram
 
 
@@ -105,6 +107,7 @@ def print_card(
         parent = card["parent"]
         lines["parent"] = f"{parent['id'] or 'unnamed'}  sha256 {parent['sha256']}"
     lines["sha256"] = card.get("sha256")
+    lines["bits"] = compared(name, card.get("sha256"))
     lines["ends"] = card.get("no_ends")
     click.echo(name)
     for key, value in lines.items():

@@ -30,7 +30,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     trust.
     """
     from suite.jobs import Job
-    from suite.named_data import require_data
+    from suite.named_data import require_data, strays
     from suite.parts import ConfigError
     from suite.process import prepare_process
     from suite.run_folder import RunFolder
@@ -51,6 +51,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     require_data(specs.values())
     origins = {seed: folder.origin(seed) for seed in todo}
     remarks = [f"seed {seed} is finished already" for seed in seeds if seed not in todo]
+    remarks += strays(specs.values())
     from suite_bench.seeds import carry_out
 
     carry_out(

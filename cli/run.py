@@ -85,7 +85,7 @@ def run(
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
     from suite.jobs import Job
-    from suite.named_data import SameData, require_data
+    from suite.named_data import SameData, require_data, strays
     from suite_bench.seeds import carry_out
 
     command, same = command_line(), SameData(is_local=True)
@@ -102,6 +102,7 @@ def run(
     remarks = [
         f"{spec.name} into {folder.path}",
         *(f"seed {s} is finished already (--fresh runs it again)" for s in finished),
+        *strays(job.spec for job in todo),
     ]
     carry_out(todo, folder, remarks, jobs, threads, as_json)
 
@@ -145,12 +146,13 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _tell_plan(
     spec: Benchmark, folder: Any, seeds: tuple[int, ...], fresh: bool, as_json: bool
 ) -> None:
-    from suite.named_data import missing
+    from suite.named_data import missing, strays
 
     todo = [seed for seed in seeds if fresh or folder.result(seed) is None]
     lacks = missing([spec] if todo else [])
+    others = strays([spec] if todo else [])
     plan = {"folder": str(folder.path), "seeds": todo, "spec": spec.to_json()}
-    plan["missing"] = lacks
+    plan |= {"missing": lacks, "strays": others}
     if as_json:
         click.echo(json.dumps(plan, indent=2))
         return
@@ -162,6 +164,8 @@ def _tell_plan(
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
     for reason in lacks.values():
         click.echo(f"  missing  {reason}")
+    for sentence in others:
+        click.echo(f"  beware   {sentence}")
     if begun:
         click.echo(f"  go on    {', '.join(begun)}")
     if skipped:

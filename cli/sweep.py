@@ -82,7 +82,7 @@ def sweep(
     goes to stderr, the table to stdout, figures and numbers into the sweep's folder.
     """
     from suite.jobs import Failed
-    from suite.named_data import require_data
+    from suite.named_data import require_data, strays
     from suite.sweep_folder import SweepFolder
 
     if fresh and reuse is not None:
@@ -104,6 +104,7 @@ def sweep(
     if finished:
         remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
     require_data(trial.cell.spec for trial in todo)
+    remarks += strays(trial.cell.spec for trial in todo)
     made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
     costs = [trial.cell.cost for trial in todo]
     failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
@@ -191,19 +192,21 @@ def _tell_plan(
     as_json: bool,
     broken: Mapping[Trial, Exception],
 ) -> None:
-    from suite.named_data import missing
+    from suite.named_data import missing, strays
 
     whole = [trial for trial in trials if trial not in broken]
     states = {trial: "new" if fresh else folder.state(trial) for trial in whole}
     states |= dict.fromkeys(broken, "damaged")
     todo = [trial for trial in whole if states[trial] != "finished"]
     lacks = missing(trial.cell.spec for trial in todo)
+    others = strays(trial.cell.spec for trial in todo)
     if as_json:
         rows = [
             {"cell": trial.cell.label, "seed": trial.seed, "state": state}
             for trial, state in states.items()
         ]
-        plan = {"folder": str(folder.path), "trials": rows, "missing": lacks}
+        plan = {"folder": str(folder.path), "trials": rows}
+        plan |= {"missing": lacks, "strays": others}
         click.echo(json.dumps(plan, indent=2))
         return
     click.echo(f"would run {len(todo)} of {len(trials)} trials, the dearest first")
@@ -214,6 +217,8 @@ def _tell_plan(
         click.echo(f"  damaged  {reason}")
     for reason in lacks.values():
         click.echo(f"  missing  {reason}")
+    for sentence in others:
+        click.echo(f"  beware   {sentence}")
     cells = dict.fromkeys(trial.cell.label for trial in todo)
     told = textwrap.wrap(", ".join(cells) or "none", 77)
     click.echo("\n".join([f"  cells    {told[0]}", *(f"{'':11}{x}" for x in told[1:])]))

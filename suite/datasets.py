@@ -100,7 +100,10 @@ def _required(dataset_id: str, hint: str) -> str:
 
 def _has_recipe(dataset_id: str) -> bool:
     from suite.recipes import can_be_made, recipe  # which collects, and so needs us
+    from suite.trajectories import trajectories
 
+    if trajectories(dataset_id) is not None:
+        return True
     try:
         return can_be_made(recipe(dataset_id))
     except ValueError:

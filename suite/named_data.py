@@ -12,6 +12,7 @@ from typing import Any
 from suite.benchmark import Benchmark
 from suite.datasets import dataset_card, require_source
 from suite.parts import ConfigError, Part, canonical
+from suite.published import PUBLISHED, other_numbers
 from suite.run_folder import RunFolder
 from suite.storage import IntegrityError
 
@@ -21,13 +22,21 @@ _LOAD = "suite.datasets:load_dataset"
 def missing(specs: Iterable[Benchmark]) -> dict[str, str]:
     """Sources that some specifications name and that are not there, each with why."""
     found: dict[str, str] = {}
-    parts = ((spec.data, spec.agent, spec.evaluation) for spec in specs)
-    for source in dict.fromkeys(s for three in parts for s in _sources(three)):
+    for source in dict.fromkeys(s for spec in specs for s in _named(spec)):
         try:
             require_source(source)
         except ValueError as reason:
             found[source] = str(reason)
     return found
+
+
+def strays(specs: Iterable[Benchmark]) -> list[str]:
+    """A sentence for each of their data with other numbers than the published ones."""
+    specs = list(specs)
+    named = dict.fromkeys(source for spec in specs for source in _named(spec))
+    there = PUBLISHED.keys() & named.keys() - missing(specs).keys()
+    told = [other_numbers(each, origin(dataset_card(each))) for each in sorted(there)]
+    return [sentence for sentence in told if sentence]
 
 
 def require_data(specs: Iterable[Benchmark]) -> None:
@@ -39,6 +48,11 @@ def require_data(specs: Iterable[Benchmark]) -> None:
     reasons = missing(specs).values()
     if reasons:
         raise ConfigError("; and ".join(reasons))
+
+
+def _named(spec: Benchmark) -> Iterator[str]:
+    for part in (spec.data, spec.agent, spec.evaluation):
+        yield from _sources(part)
 
 
 def _sources(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from suite.benchmark import Benchmark, Part
 from suite.cell import Cell
 from suite.datasets import save_dataset
 from suite.kept_results import reuse
-from suite.named_data import missing
+from suite.named_data import missing, strays
+from suite.published import PUBLISHED
 from suite.run_folder import RESULT_SCHEMA, RunFolder
 from suite.storage import IntegrityError
 from suite.sweep import Sweep
@@ -24,6 +26,8 @@ from suite.sweep_folder import SweepFolder
 from suite.wrappers import DropBestEpisodes
 from suite_bench.main import main
 
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+ONE_PROCESSOR = "offline-corruption-one-processor"  # its data cannot be made any more
 NOISE = Part("suite.wrappers:RewardNoise", {"std": 0.1})
 CLEAN, OTHER = dataset(), dataset(seed=1)
 WORSE = {data.sha256: DropBestEpisodes(data, percent=30) for data in (CLEAN, OTHER)}
@@ -170,6 +174,8 @@ def test_data_that_are_not_there_are_found_before_anything_runs():
         "make it: suite-bench data make suite/hopper-medium-v0",
         "mine.npz": "there is no file mine.npz",
     }
+    (words,) = missing([spec("suite/mushr-real-40k-v0")]).values()
+    assert words.endswith("make it: suite-bench data make suite/mushr-real-40k-v0")
     save_dataset(CLEAN, "mine.npz")
     assert missing([spec()]) == {}
 
@@ -188,3 +194,52 @@ def test_missing_data_are_told_before_the_start_and_by_a_dry_run(command: str):
         assert words in done.stderr and words in plan.stdout
     as_json = json.loads(invoke(command, "it.json", "--dry-run", "--json").stdout)
     assert set(as_json["missing"]) == {"mine.npz", "suite/hopper-medium-v0"}
+
+
+# ------------------------------------------------------- they are those of docs/results
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Says that the data of an id were published with a hash."""
+
+    def say(sha256: str) -> None:
+        monkeypatch.setitem(PUBLISHED, "mine/clean-v0", sha256)
+
+    save_dataset(CLEAN, "mine/clean-v0")
+    return say
+
+
+def test_data_of_a_published_id_with_other_numbers_are_told(published):
+    one = spec("mine/clean-v0")
+    published(CLEAN.sha256)
+    assert strays([one, one]) == []
+    published("0" * 64)
+    (sentence,) = strays([one, one])
+    assert "mine/clean-v0 holds other numbers" in sentence
+    assert CLEAN.sha256[:12] in sentence and "data make mine/clean-v0" in sentence
+    assert strays([spec("mine/gone-v0")]) == []  # that is for `missing` to say
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_other_numbers_than_the_published_are_told_by_a_run_and_its_plan(
+    command: str, published
+):
+    published("0" * 64)
+    one = spec("mine/clean-v0")
+    entry = one if command == "run" else Sweep("grid", "", (Cell({"k": 0}, one),))
+    Path("it.json").write_text(json.dumps(entry.to_json()))
+    words = "mine/clean-v0 holds other numbers"
+    assert words in invoke(command, "it.json", "--dry-run").stdout
+    as_json = json.loads(invoke(command, "it.json", "--dry-run", "--json").stdout)
+    assert words in as_json["strays"][0]
+    assert words in invoke(command, "it.json").stderr
+
+
+def test_what_is_published_is_what_the_kept_results_were_computed_on():
+    used: dict[str, set[str]] = {}
+    for path in RESULTS.glob("*/*/seed-*/result.json"):
+        spec = json.loads(path.with_name("spec.json").read_bytes())
+        source = ((spec.get("data") or {}).get("kwargs") or {}).get("source")
+        if source and ONE_PROCESSOR not in path.parts:
+            told = json.loads(path.read_bytes())["data"]
+            used.setdefault(source, set()).add(told.get("source", told["sha256"]))
+    assert used == {source: {sha256} for source, sha256 in PUBLISHED.items()}
