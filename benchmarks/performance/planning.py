@@ -125,7 +125,8 @@ class Networks:
         shape = (MEMBERS, CANDIDATES)
         x, result = torch.randn(*shape, SIZE + NUM_ACTIONS), torch.empty(*shape, SIZE)
         hidden = [torch.empty(*shape, HIDDEN) for _ in range(2)]
-        activate, (one, two, three) = ACTIVATIONS[activation].apply, self.weights
+        # The one that the score takes for it: sigmoid may stand in for tanh.
+        activate, (one, two, three) = self.score(activation).activate, self.weights
 
         @torch.inference_mode()
         def run() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from suite.envs import cheetah, obstacles
 from suite.envs.locomotion import HalfCheetah, Hopper
 from suite.worldmodels import scoring
+from suite.worldmodels.constant_units import sigmoid_is_cheaper
 from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.imagine import imagine
 from suite.worldmodels.learned import LearnedDynamics
@@ -97,6 +98,29 @@ def test_score_is_that_of_the_plain_loop(hidden, activation):
     fewer = score(states[:1], actions[:1, :7])
     torch.testing.assert_close(fewer, got[:1, :7], rtol=1e-5, atol=1e-4)
     assert torch.equal(score(states, actions), got)
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_tanh_is_as_exact_as_float32_whatever_stands_in_for_it(capability, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    layers = ensemble(27, 21, (250, 250), members=3)
+    layers[0][-1][:] *= 0.05  # the size of a step in practice
+    states, actions = inputs_of(cheetah, 2, 50)
+    states = states - 1  # far from where the reward jumps
+    score = EnsembleScore(*layers, horizon=HORIZON, reward=cheetah.reward)
+    assert (score.activate is torch.sigmoid_) == (capability == "AVX2")
+    expected = plain_score(layers, states, actions, cheetah, torch.tanh)
+    torch.testing.assert_close(
+        score(states, actions).double(), expected, rtol=1e-6, atol=1e-5
+    )
+
+
+def test_what_is_coarse_or_not_on_the_processor_keeps_its_tanh(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    cpu, single = torch.device("cpu"), [torch.float32] * 3
+    assert sigmoid_is_cheaper(single, cpu)
+    assert not sigmoid_is_cheaper([*single, torch.bfloat16], cpu)
+    assert not sigmoid_is_cheaper(single, torch.device("cuda"))
 
 
 def test_nothing_is_paid_after_the_end():
