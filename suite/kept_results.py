@@ -148,4 +148,5 @@ def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _short(value: float) -> Any:
-    return int(value) if value.is_integer() else float(f"{value:.6g}")
+    short = value if value.is_integer() else float(f"{value:.6g}")
+    return int(short) if short.is_integer() else short

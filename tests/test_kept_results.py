@@ -97,6 +97,22 @@ def test_many_rows_are_thinned_evenly_to_both_ends(tmp_path: Path):
     assert max(sizes.values()) < 10_000
 
 
+def test_what_is_thinned_again_stays_as_it_is(tmp_path: Path):
+    sweep = Sweep("one", "", DIALS.cells[:1])
+    folder = ran(sweep, tmp_path, only="seed=0")
+    table = folder.cell(sweep.cells[0]).seed(0) / "eval.csv"
+    names = table.read_text().splitlines()[0]
+    numbers = ["1162.0004", "-0.00001", "1234567.0", "nan", "0.1234567"]
+    row = itertools.islice(itertools.cycle(numbers), names.count(",") + 1)
+    table.write_text(f"{names}\n{','.join(row)}\n")
+    once, twice = (SweepFolder(tmp_path / name / "one") for name in ("once", "twice"))
+    thin(folder, once)
+    thin(once, twice)
+    assert contents(once.path) == contents(twice.path)
+    text = next(once.path.rglob("eval.csv")).read_text()
+    assert "1162,-1e-05,1234567,nan,0.123457" in text
+
+
 def test_what_stays_too_large_is_refused(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(kept_results, "KEPT_BYTES", 1000)
     with pytest.raises(ValueError, match=r"takes .* bytes, 1,000 are allowed; eval"):
