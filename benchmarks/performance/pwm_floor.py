@@ -28,13 +28,12 @@ class Mish:
             _aten.mish.out(x, out=out)
             return
         gate, spare = self._gate, self._spare
-        torch.clamp(x, max=20.0, out=spare).exp_()
-        torch.add(spare, 2.0, out=gate).mul_(spare)
-        gate.reciprocal_().mul_(2.0).add_(1.0).reciprocal_()
+        slope = torch.sigmoid(x, out=self._slope)
+        torch.sub(2.0, slope, out=gate).mul_(slope)
+        gate.div_(torch.sub(2.0, gate, out=spare))
         if graph:
-            slope = torch.sigmoid(x, out=self._slope).mul_(x)
             torch.mul(gate, gate, out=spare)
-            slope.addcmul_(slope, spare, value=-1.0).add_(gate)
+            slope.mul_(x).addcmul_(slope, spare, value=-1.0).add_(gate)
         torch.mul(gate, x, out=out)
 
     def backward(self, x: torch.Tensor, y: torch.Tensor, change: torch.Tensor) -> None:
