@@ -135,6 +135,7 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
     """
     from suite.datasets import verify as verified
     from suite.minari_files import local_ids
+    from suite.published import is_published
     from suite_bench.data_tables import Bar
 
     names = list(sources or local_ids())
@@ -143,6 +144,7 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
         def checked(name: str) -> dict[str, Any]:
             bar.show(names.index(name))
             told = verified(name)
+            told["published"] = is_published(name, told["sha256"])
             if not as_json:
                 click.echo(_intact(name, told))
             return told
@@ -158,13 +160,11 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
 
 def _intact(name: str, told: dict[str, Any]) -> str:
     words = "intact" if told["recorded"] else "readable, no hash to compare with"
-    from suite.published import compared
-
-    published = compared(name, told["sha256"])
+    published = {True: "  as published", False: "  not as published", None: ""}
     return (
         f"{name}  {words}  {told['transitions']:,} transitions, "
         f"{told['episodes']:,} episodes  sha256 {told['sha256'][:16]}"
-        f"{f'  {published}' if published else ''}"
+        f"{published[told['published']]}"
     )
 
 

@@ -51,7 +51,7 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     require_data(specs.values())
     origins = {seed: folder.origin(seed) for seed in todo}
     remarks = [f"seed {seed} is finished already" for seed in seeds if seed not in todo]
-    remarks += strays(specs.values())
+    remarks += strays(specs.values()).values()
     from suite_bench.seeds import carry_out
 
     carry_out(

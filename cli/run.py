@@ -102,7 +102,7 @@ def run(
     remarks = [
         f"{spec.name} into {folder.path}",
         *(f"seed {s} is finished already (--fresh runs it again)" for s in finished),
-        *strays(job.spec for job in todo),
+        *strays(job.spec for job in todo).values(),
     ]
     carry_out(todo, folder, remarks, jobs, threads, as_json)
 
@@ -164,7 +164,7 @@ def _tell_plan(
     click.echo(f"  seeds    {', '.join(map(str, todo)) or 'none'}")
     for reason in lacks.values():
         click.echo(f"  missing  {reason}")
-    for sentence in others:
+    for sentence in others.values():
         click.echo(f"  beware   {sentence}")
     if begun:
         click.echo(f"  go on    {', '.join(begun)}")

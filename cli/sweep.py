@@ -104,7 +104,7 @@ def sweep(
     if finished:
         remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
     require_data(trial.cell.spec for trial in todo)
-    remarks += strays(trial.cell.spec for trial in todo)
+    remarks += strays(trial.cell.spec for trial in todo).values()
     made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
     costs = [trial.cell.cost for trial in todo]
     failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
@@ -217,7 +217,7 @@ def _tell_plan(
         click.echo(f"  damaged  {reason}")
     for reason in lacks.values():
         click.echo(f"  missing  {reason}")
-    for sentence in others:
+    for sentence in others.values():
         click.echo(f"  beware   {sentence}")
     cells = dict.fromkeys(trial.cell.label for trial in todo)
     told = textwrap.wrap(", ".join(cells) or "none", 77)

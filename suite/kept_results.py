@@ -148,5 +148,6 @@ def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _short(value: float) -> Any:
+    # 1162.0004 is 1162 at once, and not 1162.0, which would be 1162 the next time.
     short = value if value.is_integer() else float(f"{value:.6g}")
     return int(short) if short.is_integer() else short

@@ -30,13 +30,26 @@ def missing(specs: Iterable[Benchmark]) -> dict[str, str]:
     return found
 
 
-def strays(specs: Iterable[Benchmark]) -> list[str]:
-    """A sentence for each of their data with other numbers than the published ones."""
-    specs = list(specs)
+def strays(specs: Iterable[Benchmark]) -> dict[str, str]:
+    """Sources under published ids that hold other data than those, each with advice."""
     named = dict.fromkeys(source for spec in specs for source in _named(spec))
-    there = PUBLISHED.keys() & named.keys() - missing(specs).keys()
-    told = [other_numbers(each, origin(dataset_card(each))) for each in sorted(there)]
-    return [sentence for sentence in told if sentence]
+    hashes = {each: _own_hash(each) for each in named if each in PUBLISHED}
+    told = {each: other_numbers(each, sha256) for each, sha256 in hashes.items()}
+    return {
+        each: f"{sentence}; to have it, move this one away and run suite-bench data "
+        f"make {each}"
+        for each, sentence in told.items()
+        if sentence
+    }
+
+
+def _own_hash(source: str) -> str | None:
+    """Of its own numbers, off its card; None if there is none that can be read."""
+    try:
+        card = dataset_card(source)
+    except (ValueError, IntegrityError):  # whoever loads it will say so
+        return None
+    return card.get("sha256") if isinstance(card, Mapping) else None
 
 
 def require_data(specs: Iterable[Benchmark]) -> None:

@@ -20,6 +20,7 @@ from suite.parts import (
     to_json,
     vector_entry_point,
 )
+from suite.unknown_names import near
 
 _NOT_SETTABLE = ("name", "about", "metric", "scales", "reference")
 # Injected, or for the run to choose: no setting of an experiment.
@@ -199,7 +200,8 @@ def require_fields(owner: type, document: Any, what: str) -> None:
     known = arguments(owner)
     for name, value in document.items():
         if name not in known:
-            raise ConfigError(f"{what} has no {name!r}; it has {', '.join(known)}")
+            others = f"it has {', '.join(known)}"
+            raise ConfigError(f"{what} has no {name!r}; {near(name, known, others)}")
         require_type(value, known[name].hint, name)
     for name, argument in known.items():
         if argument.required and name not in document:

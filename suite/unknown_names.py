@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 
 class UnknownName(LookupError):
-    """No benchmark, sweep or scale of that name; the message has the near ones."""
+    """Nothing of a name that somebody typed; the message has the near ones."""
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> str:
     """A sentence for a name that is not known, with the near ones, or else all."""
     known = list(known)
+    if not known:
+        return f"no {kind} {name!r}; there is none at all"
     return f"no {kind} {name!r}; " + near(name, known, f"there is {', '.join(known)}")
 
 

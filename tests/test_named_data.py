@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from stored import dataset
-from toys import TOY_IQL
+from toys import TOY_IQL, walks
 
 from suite.benchmark import Benchmark, Part
 from suite.cell import Cell
-from suite.datasets import save_dataset
+from suite.datasets import dataset_card, save_dataset
 from suite.kept_results import reuse
+from suite.named_data import _named as sources_of
 from suite.named_data import missing, strays
 from suite.published import PUBLISHED
 from suite.run_folder import RESULT_SCHEMA, RunFolder
@@ -211,35 +213,78 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_data_of_a_published_id_with_other_numbers_are_told(published):
     one = spec("mine/clean-v0")
     published(CLEAN.sha256)
-    assert strays([one, one]) == []
+    assert strays([one, one]) == {}
     published("0" * 64)
-    (sentence,) = strays([one, one])
-    assert "mine/clean-v0 holds other numbers" in sentence
-    assert CLEAN.sha256[:12] in sentence and "data make mine/clean-v0" in sentence
-    assert strays([spec("mine/gone-v0")]) == []  # that is for `missing` to say
+    (sentence,) = strays([one, spec(probed="mine/clean-v0")]).values()
+    assert f"mine/clean-v0 (sha256 {CLEAN.sha256[:12]}) is not the pub" in sentence
+    assert sentence.endswith("run suite-bench data make mine/clean-v0")
+
+
+def test_what_was_made_of_the_published_data_is_not_the_published(published):
+    published(CLEAN.sha256)
+    assert DropBestEpisodes(CLEAN, percent=30).card["parent"]["sha256"] == CLEAN.sha256
+    shutil.rmtree(Path("store") / "mine" / "clean-v0")
+    save_dataset(DropBestEpisodes(CLEAN, percent=30), "mine/clean-v0")
+    assert [*strays([spec("mine/clean-v0")])] == ["mine/clean-v0"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"suite": []}', "{}", None])
+def test_data_of_which_nothing_can_be_told_stop_nobody(text: str | None, published):
+    published("0" * 64)
+    path = Path("store/mine/clean-v0/data/metadata.json")
+    shutil.rmtree(path.parents[1]) if text is None else path.write_text(text)
+    assert strays([spec("mine/clean-v0")]) == {}
 
 
 @pytest.mark.parametrize("command", ["run", "sweep"])
-def test_other_numbers_than_the_published_are_told_by_a_run_and_its_plan(
-    command: str, published
+def test_other_data_than_the_published_are_told_by_a_run_and_its_plan(
+    command: str, monkeypatch
 ):
-    published("0" * 64)
-    one = spec("mine/clean-v0")
+    save_dataset(walks(300), "mine/walks-v0")
+    monkeypatch.setitem(PUBLISHED, "mine/walks-v0", "0" * 64)
+    one = spec("mine/walks-v0")
     entry = one if command == "run" else Sweep("grid", "", (Cell({"k": 0}, one),))
     Path("it.json").write_text(json.dumps(entry.to_json()))
-    words = "mine/clean-v0 holds other numbers"
+    words = "is not the published one"
     assert words in invoke(command, "it.json", "--dry-run").stdout
     as_json = json.loads(invoke(command, "it.json", "--dry-run", "--json").stdout)
-    assert words in as_json["strays"][0]
+    assert words in as_json["strays"]["mine/walks-v0"]
     assert words in invoke(command, "it.json").stderr
+    begun = next(Path("runs").glob("*/*/seed-0"))
+    (begun / "result.json").unlink()
+    again = invoke("resume", begun)
+    assert again.exit_code == 0 and words in again.stderr
 
 
-def test_what_is_published_is_what_the_kept_results_were_computed_on():
-    used: dict[str, set[str]] = {}
+def test_make_show_and_verify_say_whether_data_are_the_published_ones(monkeypatch):
+    made = "suite/mushr-none-1k-v0"
+    assert "published" not in invoke("data", "make", made).stdout
+    sha256 = dataset_card(made)["sha256"]
+    for known, words in ((sha256, "  as published"), ("0" * 64, "not as published")):
+        monkeypatch.setitem(PUBLISHED, made, known)
+        assert words in invoke("data", "verify", made).stdout
+        told = json.loads(invoke("data", "verify", made, "--json").stdout)
+        assert told[made]["published"] is (known == sha256)
+    assert "is not the published one" in invoke("data", "show", made).stdout
+    monkeypatch.setitem(PUBLISHED, made, sha256)
+    assert "bits     as published" in invoke("data", "show", made).stdout
+    shutil.rmtree(Path("store") / made)
+    assert "bits     as published" in invoke("data", "make", made).stdout
+
+
+def test_what_is_published_is_what_the_kept_results_name_and_were_computed_on():
+    named: set[str] = set()
+    trained_on: dict[str, set[str]] = {}
     for path in RESULTS.glob("*/*/seed-*/result.json"):
-        spec = json.loads(path.with_name("spec.json").read_bytes())
-        source = ((spec.get("data") or {}).get("kwargs") or {}).get("source")
-        if source and ONE_PROCESSOR not in path.parts:
-            told = json.loads(path.read_bytes())["data"]
-            used.setdefault(source, set()).add(told.get("source", told["sha256"]))
-    assert used == {source: {sha256} for source, sha256 in PUBLISHED.items()}
+        if ONE_PROCESSOR in path.parts:
+            continue
+        kept = Benchmark.from_json(json.loads(path.with_name("spec.json").read_bytes()))
+        sources = [each for each in sources_of(kept) if each.startswith("suite/")]
+        named.update(sources)
+        told = json.loads(path.read_bytes()).get("data")
+        if kept.data is not None and kept.data.kwargs.get("source") in sources:
+            used = trained_on.setdefault(kept.data.kwargs["source"], set())
+            used.add(told.get("source", told["sha256"]))
+    assert named == PUBLISHED.keys()
+    assert trained_on == {each: {PUBLISHED[each]} for each in trained_on}
+    assert len(trained_on) == 6

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from suite.worldmodels.activations import has_fast_softmax
+
 OBS, ACT, LATENT, ENCODER, HIDDEN = 37, 8, 512, (256,), (512, 512)
 ACTOR, CRITIC, CRITICS = (400, 200, 100), (400, 200), 3
 HORIZON, PIECES, ROWS, PASSES, BATCHES = 16, 256, 128, 8, 4
@@ -51,7 +53,7 @@ class Shares:
         self._found, self._ones = torch.empty_like(x), x.new_ones(8)
 
     def forward(self, x: torch.Tensor, out: torch.Tensor, *, graph: bool) -> None:
-        if x.device.type != "cpu":
+        if has_fast_softmax(x.device):
             _aten._softmax.out(x.view(-1, 8), -1, False, out=out.view(-1, 8))
             return
         groups = torch.clamp(x, -80.0, 80.0, out=out).exp_().view(-1, 8)
@@ -60,7 +62,7 @@ class Shares:
 
     def backward(self, x: torch.Tensor, y: torch.Tensor, change: torch.Tensor) -> None:
         groups = y.view(-1, 8)
-        if x.device.type != "cpu":
+        if has_fast_softmax(x.device):
             _aten._softmax_backward_data(change.view(-1, 8), groups, -1, x.dtype)
             return
         found = torch.mul(change, y, out=self._found).view(-1, 8)

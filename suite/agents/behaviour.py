@@ -186,6 +186,8 @@ def load_behaviour(name: str | Path) -> SquashedGaussian:
     """
     folder = PACKAGED / name if str(name) in behaviour_names() else Path(name)
     if not (folder / "card.json").is_file():
+        if folder.is_dir():
+            raise ValueError(f"{folder} holds no behaviour: it has no card.json")
         raise ValueError(no_such("behaviour", str(name), behaviour_names()))
     files = read_directory(folder)
     try:

@@ -59,6 +59,8 @@ def load_policy(name: str | Path, device: str = "cpu") -> Any:
     """
     folder = PACKAGED / name if str(name) in policy_names() else Path(name)
     if not (folder / "card.json").is_file():
+        if folder.is_dir():
+            raise ValueError(f"{folder} holds no policy: it has no card.json")
         raise ValueError(no_such("policy", str(name), policy_names()))
     files = read_directory(folder)
     try:

@@ -1,9 +1,10 @@
 """Mish, and softmax over small groups, for processors.
 
-torch's kernels are written for long rows: on one core with AVX-512 its softmax over
-groups of 8 takes 2.5 times as long as the matrix product before it (256 x 512 by 512 x
-512), Mish with its gradient 1.8 times; with AVX2 0.2 and 1.2 times. These take 0.3 and
-0.6 times. On an accelerator torch's own are used.
+torch's kernels are slow for such rows: on one core with AVX-512 its softmax over groups
+of 8 takes 2.5 times as long as the matrix product before it (256 x 512 by 512 x 512),
+these 0.3 times; its Mish with the gradient takes 1.2 times with AVX2 and 1.8 times with
+AVX-512, these half of that or less. On an accelerator torch's own are used, and for the
+softmax with AVX2, whose vectors have the size of a group.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ def mish(x: torch.Tensor) -> torch.Tensor:
 
 def group_softmax(x: torch.Tensor) -> torch.Tensor:
     """Shares (..., L) of each group of 8 numbers (..., L); once differentiable."""
-    if x.device.type != "cpu":
+    if has_fast_softmax(x.device):
         return x.unflatten(-1, (-1, GROUP)).softmax(dim=-1).flatten(-2)
     if torch.is_grad_enabled() and x.requires_grad:
         return _GroupSoftmax.apply(x)  # pyright: ignore[reportReturnType]
     return _shares(x)
+
+
+def has_fast_softmax(device: torch.device) -> bool:
+    """Whether torch's softmax over groups is faster than ours there."""
+    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def _gate(sigmoid: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:

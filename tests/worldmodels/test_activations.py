@@ -18,6 +18,12 @@ PAIRS = [(mish, functional.mish), (group_softmax, softmax)]
 NUMBERS = torch.cat([torch.linspace(-70, 70, 160), torch.linspace(-3, 3, 160)])
 
 
+@pytest.fixture(autouse=True, params=["AVX2", "AVX512"])
+def capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each processor has its own way to the same numbers."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+
+
 @pytest.mark.parametrize(("own", "torchs"), PAIRS, ids=["mish", "softmax"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("shape", [(320,), (10, 32), (2, 5, 32)], ids=str)
