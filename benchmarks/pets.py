@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
-from suite_bench.benchmarks.planning import TINY_FIT, returns
+from suite_bench.benchmarks.off_policy import returns
+from suite_bench.benchmarks.planning import TINY_FIT
 
 _DECAY = [2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4]  # one rate a layer
 ICEM = Part(
@@ -76,7 +77,7 @@ register(
             },
         ),
         total_timesteps=12_000,
-        evaluation=returns(4, 1000),
+        evaluation=returns(None, 4, 1000),
         metric="return_mean",
         seeds=(0, 1, 2),
         every=6,

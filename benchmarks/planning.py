@@ -20,6 +20,7 @@ from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale, register
 from suite.parts import Ref
+from suite_bench.benchmarks.off_policy import returns
 
 SEEDS = (0, 1, 2)
 CANDIDATES, MEMBERS = 1000, 3
@@ -132,14 +133,6 @@ def cem(horizon: int, iterations: int) -> Part:
     )
 
 
-def returns(episodes: int, steps: int) -> Part:
-    """Episodes played at once."""
-    return Part(
-        "suite.scores:NormalizedReturn",
-        {"reference": None, "episodes": episodes, "steps": steps},
-    )
-
-
 def mpc_spec(
     course: Course,
     *,
@@ -183,7 +176,7 @@ def mpc_spec(
             },
         ),
         total_timesteps=course.total(iterations),
-        evaluation=returns(episodes, course.steps),
+        evaluation=returns(None, episodes, course.steps),
         metric="return_mean",
         seeds=SEEDS,
         every=every,
