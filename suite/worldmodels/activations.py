@@ -43,7 +43,12 @@ def group_softmax(x: torch.Tensor) -> torch.Tensor:
 
 def has_fast_softmax(device: torch.device) -> bool:
     """Whether torch's softmax over groups is faster than ours there."""
-    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return device.type != "cpu" or has_avx2()
+
+
+def has_avx2() -> bool:
+    """Whether torch's kernels here are those of AVX2, neither wider nor narrower."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def _gate(sigmoid: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:

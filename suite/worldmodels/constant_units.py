@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from suite.worldmodels.activations import has_avx2
+
 CACHE_LINE = 16  # float32 numbers
 
 
@@ -80,8 +82,7 @@ def sigmoid_is_cheaper(types: Sequence[torch.dtype], device: torch.device) -> bo
     coarse.
     """
     is_exact = all(torch.finfo(kind).eps < 1e-6 for kind in types)
-    is_avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return is_exact and is_avx2 and device.type == "cpu"
+    return is_exact and has_avx2() and device.type == "cpu"
 
 
 def tanh_as_sigmoid(
