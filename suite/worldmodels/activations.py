@@ -2,9 +2,10 @@
 
 torch's kernels are slow for such rows: on one core with AVX-512 its softmax over groups
 of 8 takes 2.5 times as long as the matrix product before it (256 x 512 by 512 x 512),
-these 0.3 times; its Mish with the gradient takes 1.2 times with AVX2 and 1.8 times with
-AVX-512, these half of that or less. On an accelerator torch's own are used, and for the
-softmax with AVX2, whose vectors have the size of a group.
+these 0.3 times; its Mish with the gradient takes 1.3 times with AVX2 (as measured in
+docs/performance/activations.json) and 1.8 times with AVX-512, these half of that or
+less. On an accelerator torch's own are used, and for the softmax with AVX2, whose
+vectors have the size of a group.
 """
 
 from __future__ import annotations

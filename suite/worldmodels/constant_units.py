@@ -77,9 +77,9 @@ def _comes_out(activation: Activation, dtype: torch.dtype) -> float:
 def sigmoid_is_cheaper(types: Sequence[torch.dtype], device: torch.device) -> bool:
     """Whether a network of tanh had better be one of sigmoid.
 
-    With AVX2 torch's tanh takes a third of a plan, its sigmoid a tenth; with AVX-512
-    tanh is the faster one. Sums of numbers in (0, 1) cancel, for which bfloat16 is too
-    coarse.
+    With AVX2 torch's tanh takes 3.6 times as long as its sigmoid
+    (docs/performance/activations.json); with AVX-512 tanh is the faster one. Sums of
+    numbers in (0, 1) cancel, for which bfloat16 is too coarse.
     """
     is_exact = all(torch.finfo(kind).eps < 1e-6 for kind in types)
     return is_exact and has_avx2() and device.type == "cpu"
