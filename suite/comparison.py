@@ -37,7 +37,8 @@ def span(text: str) -> Span:
     Args:
         text: ``"final"``, the last row; ``"last3"``, the mean of the last three rows,
             which leaves out what precedes all training; ``"2-15"``, the mean over those
-            iterations; ``"peak"``, the best row, which is biased.
+            iterations; ``"peak"``, the row of the largest number, or of the smallest
+            where the column's unit says that less is better, which is biased.
 
     Raises:
         ConfigError: If it is none of these.

@@ -236,9 +236,8 @@ class BatchEnv(gym.vector.VectorEnv):
         if ids is None:
             self._state = next_state
         else:
-            self._state = (
-                self._state.copy()
-            )  # the last info still refers to the old one
+            # The last info still refers to the old one.
+            self._state = self._state.copy()
             self._state[ids] = next_state
         self._obs[rows] = task.observe(next_state)
         return rewards, unstable
