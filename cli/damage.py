@@ -13,12 +13,19 @@ Answer = TypeVar("Answer")
 
 
 def collected(
-    ask: Callable[[str], Answer], names: Sequence[str]
+    ask: Callable[[str], Answer],
+    names: Sequence[str],
+    unread: dict[str, str] | None = None,
 ) -> tuple[dict[str, Answer], dict[str, str]]:
     """What is known of each dataset, and why nothing is known of the damaged ones.
 
+    Args:
+        ask: Finds out about one.
+        names: Of which.
+        unread: Takes why some cannot be read though they are not damaged.
+
     Raises:
-        ValueError: If one is asked for that is not there.
+        ValueError: If one is not there or cannot be read, without ``unread``.
     """
     from suite.storage import IntegrityError
 
@@ -29,6 +36,10 @@ def collected(
             found[name] = ask(name)
         except IntegrityError as reason:
             damaged[name] = str(reason)
+        except ValueError as reason:
+            if unread is None:
+                raise
+            unread[name] = str(reason)
     return found, damaged
 
 

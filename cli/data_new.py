@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,15 +104,15 @@ def corrupt(source: str, target: str, changes: tuple[str, ...], as_json: bool) -
 
 def _part(text: str) -> Part:
     """``WRAPPER key=value ...`` as the part that it stands for."""
-    from suite.parts import Part, check
+    from suite.parts import Part, check, from_json
     from suite.settings import parse
     from suite.unknown_names import no_such
 
     try:
-        name, *assignments = shlex.split(text) or [""]
+        name, *assignments = shlex.split(_quoted(text)) or [""]
         if not name:
             raise ValueError("it is empty")
-        kwargs = dict(parse(assignment) for assignment in assignments)
+        kwargs = from_json(dict(parse(assignment) for assignment in assignments))
     except ValueError as reason:
         raise WrongUse(f"--with must read 'WRAPPER key=value ...': {reason}") from None
     known = _wrappers()
@@ -120,6 +121,21 @@ def _part(text: str) -> Part:
     part = Part(name if ":" in name else f"suite.wrappers:{name}", kwargs)
     check(part, {"env": None})
     return part
+
+
+def _quoted(text: str) -> str:
+    """The text with its JSON objects and lists quoted, as a shell would need them."""
+    pieces, end = [], 0
+    for found in re.finditer(r"(?<==)(?=[{\[])", text):
+        if (begin := found.start()) < end:
+            continue  # inside of another one
+        try:
+            _, after = json.JSONDecoder().raw_decode(text, begin)
+        except ValueError:
+            continue
+        pieces += [text[end:begin], shlex.quote(text[begin:after])]
+        end = after
+    return "".join([*pieces, text[end:]])
 
 
 def _wrappers() -> list[str]:

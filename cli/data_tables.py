@@ -120,7 +120,7 @@ def print_card(
 
 
 def _print_changes(done: Any) -> None:
-    headings = ["wrapper", "episodes gone", "transitions gone", "median return", "rows"]
+    headings = ["wrapper", "episodes gone", "transitions", "median return", "rows"]
     rows = []
     for each in done:
         arguments = [f"{key}={value}" for key, value in each["params"].items()]
@@ -132,7 +132,7 @@ def _print_changes(done: Any) -> None:
             [
                 " ".join([each["kind"], *arguments]),
                 f"{len(each.get('removed_episodes', ())):,}",
-                f"{each.get('removed_transitions', 0):,}",
+                f"{-each.get('removed_transitions', 0):+,}",
                 "-" if median is None else f"{median:.1f}",
                 ", ".join(f"{n:,} {name}" for name, n in touched.items()),
             ]

@@ -137,7 +137,7 @@ def _print_aggregates(found: dict[str, Any], shown: Unit) -> None:
     """All tasks together, if there are several."""
     wins = {
         (row["rival"], row["condition"]): spread(row["probability"], SHARE)
-        for row in found["improvements"]
+        for row in reversed(found["improvements"])  # of each, the next one comes first
     }
     if found["aggregates"]:
         print_table(

@@ -84,7 +84,8 @@ def _known(dataset_id: str) -> None:
     ids = local_ids()
     if _required(dataset_id, HINT) in ids:
         return
-    hint = near(dataset_id, ids, "`data list` shows all")
+    others = "`data list` shows all, `minari download` fetches hosted ones"
+    hint = near(dataset_id, ids, others)
     if _has_recipe(dataset_id):
         hint = f"make it: suite-bench data make {dataset_id}"
     raise ValueError(f"there is no local dataset {dataset_id!r}; {hint}")

@@ -94,6 +94,7 @@ def read_minari(dataset_id: str) -> Dataset:
     Raises:
         ValueError: If there is none, or its spaces are no flat boxes, or an episode is
             none.
+        ConfigError: If it is in a format whose package is not installed.
         IntegrityError: If it is damaged.
     """
     told, folder = metadata(dataset_id), _data(dataset_id)
@@ -108,6 +109,11 @@ def read_minari(dataset_id: str) -> Dataset:
         episodes = [_episode(each) for each in stored.iterate_episodes()]
     except ValueError as reason:
         raise ValueError(f"{dataset_id} holds no dataset: {reason}") from None
+    except ImportError as reason:  # Minari's other formats need more than HDF5 does
+        raise ConfigError(
+            f"{dataset_id} is stored in a format that needs a package which is not "
+            f"installed: {' '.join(str(reason).split())}"
+        ) from None
     except (OSError, KeyError, RuntimeError, AssertionError, TypeError) as reason:
         words = " ".join(str(reason).split()) or type(reason).__name__
         raise IntegrityError(f"{folder} is damaged: {words}") from None

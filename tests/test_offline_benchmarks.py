@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from suite.agents.behaviour import PACKAGED
 from suite.benchmark import Part, get, names
-from suite.cards import LOCAL
+from suite.cards import D4RL, LOCAL
+from suite.collection import UniformBehaviour, collect
 from suite.parts import to_json
 from suite.storage import read_json
 from suite_bench.benchmarks.offline import AGENTS, ENVS, cell_spec
@@ -106,3 +109,30 @@ def test_the_second_scale_ends_at_our_strong_behaviour(robot):
     best = card["score"]["deterministic"]["return_mean"]
     assert LOCAL[robot][1] == pytest.approx(best, abs=0.01)
     assert cell_spec("iql", robot).settings["evaluation.local"] == list(LOCAL[robot])
+
+
+BANDS = {"halfcheetah": (35, 50), "hopper": (35, 50), "walker2d": (50, 70)}
+
+
+@pytest.mark.parametrize("robot", BANDS)
+def test_the_medium_behaviour_is_of_medium_strength(robot):
+    card = read_json(PACKAGED / f"{robot}-medium" / "card.json")
+    worst, expert = D4RL[robot]
+    points = 100 * (card["score"]["sampled"]["return_mean"] - worst) / (expert - worst)
+    assert BANDS[robot][0] <= points <= BANDS[robot][1]
+
+
+@pytest.mark.parametrize(
+    ("robot", "name"), [("hopper", "Hopper"), ("walker2d", "Walker2d")]
+)
+def test_the_second_scale_begins_at_uniform_actions(robot, name):
+    # HalfCheetah's is left out: its episodes have 1000 steps each.
+    env = gym.make_vec(
+        f"Batched{name}-v5",
+        num_envs=16,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode="disabled",
+    )
+    data = collect(env, UniformBehaviour(env.single_action_space), 6000, seed=1)
+    error = np.std(data.returns) / np.sqrt(min(200, data.num_episodes))
+    assert abs(data.returns.mean() - LOCAL[robot][0]) < 4 * np.sqrt(2) * error

@@ -103,7 +103,7 @@ def test_one_cell_is_chosen_by_the_plans_names():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(240)  # what continuous integration has for it
 def test_all_36_run_at_the_smallest_scale(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["sweep", "offline-corruption", "--scale", "smoke", "--jobs", "2"]

@@ -39,6 +39,7 @@ class GradientAttack:
         steps: Of Adam.
         learning_rate: Of Adam, in units of the box.
         name: What the card says of the critic, such as its hash.
+        device: Where critic and policy compute.
 
     Source: Yang et al. 2024, arXiv:2310.12955, and the code published with it, whose
         critic is an EDAC ensemble of 10.
@@ -49,6 +50,7 @@ class GradientAttack:
     steps: int = 100
     learning_rate: float = 0.01
     name: str = ""
+    device: torch.device | str = "cpu"
 
     @staticmethod
     def of(learner: Any, **kwargs: Any) -> GradientAttack:
@@ -61,7 +63,8 @@ class GradientAttack:
         Raises:
             ValueError: If it has no critics.
         """
-        return GradientAttack(learner.critic, learner.actor, **kwargs)
+        device = next(learner.policy.parameters()).device
+        return GradientAttack(learner.critic, learner.actor, device=device, **kwargs)
 
     def to_json(self) -> dict[str, Any]:
         """What the card says of it."""
@@ -86,7 +89,7 @@ class GradientAttack:
                 "an attack on next_obs needs a policy, which says what is done there; "
                 "pass GradientAttack(critic, policy)"
             )
-        size = torch.as_tensor(box, dtype=torch.float32)
+        size = torch.as_tensor(box, dtype=torch.float32, device=self.device)
         found = [
             self._descend(array, data, rows[first : first + SHARD], size)
             for first in range(0, len(rows), SHARD)
@@ -99,10 +102,12 @@ class GradientAttack:
         """The disturbances of one shard, its last row repeated to fill it."""
         filled = np.pad(rows, (0, SHARD - len(rows)), mode="edge")
         fixed = {
-            name: torch.tensor(getattr(data, name)[filled])
+            name: torch.tensor(getattr(data, name)[filled], device=self.device)
             for name in ("obs", "actions", "next_obs")
         }
-        disturbance = torch.zeros(SHARD, len(box), requires_grad=True)
+        disturbance = torch.zeros(
+            SHARD, len(box), device=self.device, requires_grad=True
+        )
         adam = torch.optim.Adam([disturbance], lr=self.learning_rate)
         for _ in range(self.steps):
             value = self._value(array, fixed, disturbance * box)
@@ -116,7 +121,7 @@ class GradientAttack:
             adam.step()
             with torch.no_grad():
                 disturbance.clamp_(-1.0, 1.0)
-        return disturbance.detach().double().numpy()[: len(rows)]
+        return disturbance.detach().double().cpu().numpy()[: len(rows)]
 
     def _value(
         self, array: str, fixed: dict[str, torch.Tensor], by: torch.Tensor

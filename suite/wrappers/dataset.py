@@ -214,6 +214,7 @@ class Change:
             **self.told(),
             "removed_episodes": gone.tolist(),
             "removed_transitions": len(before) - len(after),
+            "other_returns": _other_returns(before, after),
             "affected": _affected(before, after),
             "return_quantiles": {
                 "before": np.quantile(before.returns, QUANTILES).tolist(),
@@ -237,6 +238,12 @@ def _affected(before: Dataset, after: Dataset) -> dict[str, int]:
         if rows.any():
             counts[name] = int(rows.sum())
     return counts
+
+
+def _other_returns(before: Dataset, after: Dataset) -> int:
+    """How many of the episodes that are left have another return."""
+    kept = np.isin(before.episode_ids, after.episode_ids)
+    return int(np.count_nonzero(before.returns[kept] != after.returns))
 
 
 # ------------------------------------------------------------------- one field alone

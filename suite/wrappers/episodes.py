@@ -73,8 +73,11 @@ class DroppedByReturn(DroppedEpisodes):
     def told(self, data: Dataset) -> dict[str, Any]:
         """Whether the returns are those that were stored first."""
         done = data.card.get("corruptions", ())
-        noisy = any("rewards" in each.get("affected", ()) for each in done)
-        return {"rank_on": "corrupted rewards" if noisy else "clean rewards"}
+        if any("rewards" in each.get("affected", ()) for each in done):
+            return {"rank_on": "corrupted rewards"}
+        if any(each.get("other_returns") for each in done):
+            return {"rank_on": "rewards of other transitions"}
+        return {"rank_on": "clean rewards"}
 
 
 class DroppedBest(DroppedByReturn):

@@ -102,7 +102,8 @@ def _at_once(
     """What remembers nothing, or knows itself how, can have all steps as rows."""
     ends, count = np.cumsum(lengths), len(values)
     last = np.zeros(count, bool)
-    last[ends[lengths > 0] - 1] = True
+    if corruption.field == "reward":
+        last[ends[lengths > 0] - 1] = True
     step = np.arange(count) - np.repeat(ends - lengths, lengths)
     shape = corruption.noise_shape(space)
     if shape is None:
@@ -126,12 +127,13 @@ def _step_by_step(
     rows = CorruptedRows(corruption, space, len(lengths), stream)
     rows.keys[:] = keys
     first, result = np.cumsum(lengths) - lengths, None
+    ends_at = lengths if corruption.field == "reward" else np.zeros_like(lengths)
     for t in range(lengths.max(initial=0)):
         running = np.flatnonzero(lengths > t)
         places = first[running] + t
         now = np.zeros((len(lengths), *values.shape[1:]), values.dtype)
         now[running] = values[places]
-        changed = rows.apply(running, now, lengths == t + 1)[running]
+        changed = rows.apply(running, now, ends_at == t + 1)[running]
         if result is None:
             result = np.empty(values.shape, changed.dtype)
         result[places] = changed

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_corrupt_does_what_wrappers_do_in_their_order(invoke, toy, target):
         "DropTransitions",
     ]
     gone = len(dataset()) - len(w.DropBestEpisodes(dataset(), percent=30))
-    assert lines[0][2:4] == ["2", str(gone)]
+    assert lines[0][2:4] == ["2", str(-gone)]
     assert stored.card["parent"] == {"id": toy, "sha256": dataset().sha256}
 
 
@@ -254,6 +255,77 @@ def test_stats_show_numbers_a_histogram_and_a_picture(invoke, toy):
     scaled = 100 * (mean + 20.272305) / (3234.3 + 20.272305)
     assert found["d4rl_scale"] == pytest.approx(scaled)
     assert found["consistent"] is True and found["observations"] == 3
+
+
+class Backwards:
+    """An attack that says so on the card."""
+
+    def __init__(self, by: float = 1.0, names: tuple[str, ...] = ()):
+        self.by, self.names = by, names
+
+    def __call__(self, array, data, rows, box):
+        return np.full((len(rows), len(box)), -self.by)
+
+    def to_json(self):
+        return {"attack": "Backwards", "by": self.by, "names": list(self.names)}
+
+
+@pytest.mark.parametrize("quotes", ["", "'"], ids=["as it is", "quoted"])
+def test_an_attack_of_ones_own_is_a_part_on_the_command_line(invoke, toy, quotes):
+    kwargs = {"by": 0.5, "names": ["a b"]}
+    attack = json.dumps({"call": "test_data:Backwards", "kwargs": kwargs})
+    change = f"AdversarialActions epsilon=2 attack={quotes}{attack}{quotes} rate=1"
+    done = invoke("data", "corrupt", toy, "worse.npz", "--with", change)
+    assert done.exit_code == 0, done.output
+    worse, std = load_dataset("worse.npz"), dataset().actions.std(axis=0)
+    np.testing.assert_allclose(
+        worse.actions, dataset().actions - 2 * 0.5 * std, rtol=1e-5, atol=1e-6
+    )
+    (told,) = worse.card["corruptions"]
+    assert told["params"]["attack"] == {
+        "attack": "Backwards",
+        "by": 0.5,
+        "names": ["a b"],
+    }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
+def test_verify_passes_over_what_it_cannot_read_unless_asked_for_it(invoke, toy):
+    import minari
+    from gymnasium import spaces
+    from minari.data_collector import EpisodeBuffer
+
+    observation = spaces.Dict({"goal": spaces.Box(-1, 1, (2,), np.float64)})
+    make: Any = EpisodeBuffer
+    buffer = make(
+        observations={"goal": np.zeros((3, 2))},
+        actions=np.zeros((2, 1)),
+        rewards=[0.0, 1.0],
+        terminations=[False, True],
+        truncations=[False, False],
+    )
+    minari.create_dataset_from_buffers(
+        "D4RL/dict-v0",
+        [buffer],
+        observation_space=observation,
+        action_space=spaces.Box(-1, 1, (1,), np.float64),
+    )
+    done = invoke("data", "verify")
+    assert done.exit_code == 0 and done.stdout.startswith(f"{toy}  intact")
+    assert "D4RL/dict-v0  not checked: D4RL/dict-v0 holds no dataset" in done.stderr
+    found = json.loads(invoke("data", "verify", "--json").stdout)
+    assert "only flat boxes" in found["D4RL/dict-v0"]["unread"]
+    asked = invoke("data", "verify", "D4RL/dict-v0")
+    assert_one_sentence(asked, 3, "only flat boxes of numbers can be read")
+
+
+def test_a_dataset_in_a_format_that_is_not_installed_says_so(invoke, toy, monkeypatch):
+    def lacking(*_: object, **__: object) -> None:
+        raise ImportError("pyarrow is not installed. Please install it")
+
+    monkeypatch.setattr("minari.MinariDataset", lacking)
+    done = invoke("data", "stats", toy)
+    assert_one_sentence(done, 3, "needs a package which is not installed: pyarrow")
 
 
 # ---------------------------------------------------------------------------- failures

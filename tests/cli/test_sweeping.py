@@ -25,6 +25,8 @@ from suite.figures import Bars
 from suite.storage import read_json
 from suite.sweep import Sweep
 from suite.sweep_folder import SweepFolder
+from suite.units import unit
+from suite_bench.plot import _print_aggregates
 
 DRAWN = replace(DIALS, figures=(Bars("final"),))  # pictures take their time
 HOME = Path("runs") / "dials-smoke"
@@ -174,6 +176,35 @@ def test_a_table_has_the_cells_that_were_chosen_or_have_results(known):
 
 
 # --------------------------------------------------------------------- plot and thin
+def test_a_rival_is_shown_beside_the_next_one_not_beside_the_last(capsys):
+    def each(rival: str) -> dict[str, object]:
+        interval = {"value": 1.0, "low": 0.0, "high": 2.0}
+        return {"rival": rival, "condition": "clean", "seeds": 5, "iqm": interval}
+
+    def beats(rival: str, over: str, share: float) -> dict[str, object]:
+        told = {"value": share, "low": share, "high": share}
+        return {
+            "rival": rival,
+            "over": over,
+            "condition": "clean",
+            "probability": told,
+        }
+
+    found = {
+        "aggregates": [each("one"), each("two"), each("three")],
+        "improvements": [
+            beats("one", "two", 0.25),
+            beats("one", "three", 0.875),
+            beats("two", "three", 0.5),
+        ],
+    }
+    _print_aggregates(found, unit("normalized_return"))
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines if line.strip()}
+    assert "25.0" in rows["one"] and "87.5" not in rows["one"]
+    assert "50.0" in rows["two"]
+
+
 def test_figures_are_drawn_again_from_what_is_kept(known):
     known("sweep", "dials", *ONE)
     told = known("thin", HOME).stdout

@@ -33,6 +33,7 @@ from suite.wrappers import (
     StickyAction,
     StoredCorruption,
 )
+from suite.wrappers.stored import corrupted
 
 ZEROS = np.zeros((ROWS, 2), np.float32)
 
@@ -232,6 +233,30 @@ def test_a_corruption_writes_to_nothing_it_is_given(kind: str):
     assert set(after) == set(memory)
     again, _ = corruption.apply(value, moment)
     np.testing.assert_array_equal(changed, again)
+
+
+@dataclass(frozen=True)
+class FlippedAtTheEnd(Corruption):
+    """Actions that change sign where an episode is known to end: nowhere."""
+
+    field = "action"
+    remembers: bool = False
+
+    def start(self, num_rows, space):
+        return {"nothing": np.zeros(num_rows)} if self.remembers else {}
+
+    def apply(self, value, moment):
+        return np.where(moment.last[:, None], -value, value), dict(moment.memory)
+
+
+@pytest.mark.parametrize("remembers", [False, True], ids=["at once", "in turn"])
+def test_nobody_knows_before_a_step_that_it_is_the_last_in_stored_data_either(
+    remembers: bool,
+):
+    actions, space = np.ones((4, 1)), spaces.Box(-1, 1, (1,), np.float64)
+    corruption = FlippedAtTheEnd(remembers)
+    changed = corrupted(corruption, actions, [2, 2], space=space)
+    np.testing.assert_array_equal(changed, actions)
 
 
 def test_a_policy_may_reuse_its_action_buffer():

@@ -86,7 +86,8 @@ def test_wrapping_in_two_sessions_is_wrapping_twice(kind: str):
 
 
 def hashes() -> dict[str, str]:
-    return {name: wrapped([name], DATA).sha256 for name in ALL}
+    stacks = [(name,) for name in ALL] + covering_pairs()
+    return {" in ".join(stack): wrapped(stack, DATA).sha256 for stack in stacks}
 
 
 def test_another_process_makes_the_same_hashes():
@@ -346,6 +347,18 @@ def test_the_card_tells_what_was_done_and_what_it_did():
     assert drop["return_quantiles"]["after"][-1] < quantiles[-1]
     clean = w.DropBestEpisodes(data, percent=30).card["corruptions"][0]
     assert clean["found"] == {"rank_on": "clean rewards"}
+
+
+@pytest.mark.parametrize("cut", ["truncate", "drop transitions"])
+def test_a_card_tells_that_episodes_are_ranked_after_some_were_cut(cut: str):
+    shorter = wrapped([cut], DATA)
+    (told,) = shorter.card["corruptions"]
+    kept = np.isin(DATA.episode_ids, shorter.episode_ids)
+    others = int((DATA.returns[kept] != shorter.returns).sum())
+    assert told["other_returns"] == others > 0
+    drop = w.DropBestEpisodes(shorter, percent=30).card["corruptions"][1]
+    assert drop["found"] == {"rank_on": "rewards of other transitions"}
+    assert drop["other_returns"] == 0
 
 
 @pytest.mark.parametrize("kind", ALL)
