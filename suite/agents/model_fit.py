@@ -27,7 +27,8 @@ class ModelFit:
     Args:
         data: What to fit to.
         fit: Of the model, without data of its own.
-        updates_per_iteration: Gradient steps between two yields.
+        updates_per_iteration: Gradient steps between two yields, rounded up to whole
+            epochs of the fit.
         data_noise: Ratio of ``Experience.noised``.
         seed: Of that noise.
         device: Of the model.
@@ -65,7 +66,8 @@ class ModelFit:
 
     def planned_updates(self, total_timesteps: int) -> int:
         """How many iterations ``iterate(total_timesteps)`` makes from the start."""
-        return math.ceil(total_timesteps / self.updates_per_iteration)
+        epochs = math.ceil(self.updates_per_iteration / self.fit.epoch_steps)
+        return math.ceil(total_timesteps / (epochs * self.fit.epoch_steps))
 
     def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
         """Fit until so many gradient steps in all; yields metrics.
@@ -73,11 +75,14 @@ class ModelFit:
         Raises:
             FloatingPointError: If a member's loss is no longer finite.
         """
+        # One round for all iterations: where one ends, best weights are put back.
+        epochs = self.fit.iterate(total_timesteps)
         while self.num_timesteps < total_timesteps and not self.fit.is_done:
             started, losses = time.perf_counter(), []
-            end = min(self.num_timesteps + self.updates_per_iteration, total_timesteps)
+            end = self.num_timesteps + self.updates_per_iteration
             told: dict[str, float] = {}
-            for told in self.fit.iterate(end):
+            while self.num_timesteps < end and (found := next(epochs, None)):
+                told = found
                 losses.append(told["model/train_loss"])
             self._losses = np.append(self._losses, np.array(losses, np.float32))
             told |= {"model/train_loss": float(np.mean(losses))}

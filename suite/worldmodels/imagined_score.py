@@ -22,6 +22,10 @@ class ImaginedScore:
     """The mean, over particles, of the rewards that a model imagines until the end.
 
     Use it for models that draw random numbers, learn their reward or are no ensemble.
+    After a termination nothing is paid. Where the model dares no more (``Bounded``),
+    every step that is left pays the least that any sequence from the same state was
+    ever paid: else a planner would go there to escape rewards below 0. (A constant
+    penalty instead is MOReL's, Kidambi et al. 2020, eq. 2, arXiv:2005.05951.)
 
     Args:
         model: What is rolled out.
@@ -80,7 +84,7 @@ class ImaginedScore:
         batch, count = actions.shape[:2]
         rows = states.repeat_interleave(count * self.particles, dim=0)
         did = actions.flatten(0, 1).repeat_interleave(self.particles, dim=0)
-        returns = self._returns(self._started(rows), did)
+        returns = self._returns(self._started(rows), did, batch)
         return returns.view(batch, count, self.particles).mean(dim=-1)
 
     def _started(self, rows: Tensor) -> Any:
@@ -91,19 +95,24 @@ class ImaginedScore:
         member = elites[turn].repeat(len(rows) // self.particles)
         return self.model.start(rows, member)
 
-    def _returns(self, z: Any, actions: Tensor) -> Tensor:
+    def _returns(self, z: Any, actions: Tensor, batch: int) -> Tensor:
         """Rewards (R,) of rows under (R, H, A), summed until each one's end."""
-        total, running = actions.new_zeros(len(actions)), None
+        total, left = actions.new_zeros(2, len(actions))
+        least = torch.full_like(total, torch.inf)
+        running = torch.ones_like(total, dtype=torch.bool)
         for step in range(self.horizon):
             found = self.model.step(z, actions[:, step], generator=self.generator)
-            z, paid = found.next_z, found.reward
-            if running is not None:
-                # Not a product with 0: what follows an end may be infinite.
-                paid = torch.where(running, paid, 0.0)
-            total = total + paid
-            goes_on = ~(found.terminated | truncated(self.model, z, found.terminated))
-            running = goes_on if running is None else running & goes_on
-        return total
+            z, ends = found.next_z, found.terminated
+            # Not a product with 0: what follows an end may be infinite.
+            total = total + torch.where(running, found.reward, 0.0)
+            least = torch.where(running, torch.fmin(least, found.reward), least)
+            running = running & ~ends
+            unsure = running & truncated(self.model, z, ends)
+            left = torch.where(unsure, self.horizon - 1 - step, left)
+            running = running & ~unsure
+        worst = least.view(batch, -1).amin(dim=1)
+        feared = left * worst.repeat_interleave(len(total) // batch)
+        return torch.where(left > 0, total + feared, total)
 
 
 def score_with(

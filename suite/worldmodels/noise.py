@@ -59,18 +59,18 @@ def standard_normal(like: torch.Tensor, generator: Noise) -> torch.Tensor:
     """Standard normal numbers of the shape, dtype and device of ``like``, (B, D)."""
     if isinstance(generator, RowNoise):
         return torch.from_numpy(generator.normal(like.shape[1])).to(like)
-    return torch.randn(
-        like.shape, dtype=like.dtype, device=like.device, generator=generator
-    )
+    where = _device(like, generator)
+    drawn = torch.randn(like.shape, dtype=like.dtype, device=where, generator=generator)
+    return drawn.to(like.device)
 
 
 def standard_uniform(like: torch.Tensor, generator: Noise) -> torch.Tensor:
     """Numbers in [0, 1] of the shape, dtype and device of ``like``, (..., D)."""
     if isinstance(generator, RowNoise):
         return torch.from_numpy(generator.uniform(like.shape[1])).to(like)
-    return torch.rand(
-        like.shape, dtype=like.dtype, device=like.device, generator=generator
-    )
+    where = _device(like, generator)
+    drawn = torch.rand(like.shape, dtype=like.dtype, device=where, generator=generator)
+    return drawn.to(like.device)
 
 
 def random_indices(rows: int, below: int, like: torch.Tensor, generator: Noise):
@@ -78,4 +78,11 @@ def random_indices(rows: int, below: int, like: torch.Tensor, generator: Noise):
     if isinstance(generator, RowNoise):
         drawn = np.ceil(generator.uniform(1)[:, 0] * below).astype(np.int64) - 1
         return torch.from_numpy(drawn).to(like.device)
-    return torch.randint(below, (rows,), device=like.device, generator=generator)
+    where = _device(like, generator)
+    drawn = torch.randint(below, (rows,), device=where, generator=generator)
+    return drawn.to(like.device)
+
+
+def _device(like: torch.Tensor, generator: torch.Generator | None) -> torch.device:
+    """Where a generator can draw: one of the CPU serves a model on any device."""
+    return like.device if generator is None else generator.device

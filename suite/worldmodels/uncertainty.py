@@ -178,7 +178,8 @@ class Bounded(ModelWrapper):
     """Rollouts are cut off where the model does not know what it is doing.
 
     Use it for long rollouts: a step whose uncertainty exceeds the threshold truncates
-    the episode, which is no end of the task; a critic bootstraps there. In a
+    the episode, which is no end of the task; a critic bootstraps there, and
+    ``ImaginedScore`` fears the worst for a planner. In a
     ``ModelEnv`` the row keeps the state before that step.
 
     Args:

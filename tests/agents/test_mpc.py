@@ -235,6 +235,26 @@ def test_fitting_to_stored_data_lowers_the_loss():
     assert isinstance(made, Learner) and len(made.series()["model_loss"]) == 200
 
 
+def test_iterations_do_not_cut_a_fit_with_a_holdout_into_rounds():
+    # A slow fit: in rounds of a few steps hardly any would be good enough to be kept.
+    found = []
+    for each in (1, 10, 60):
+        torch.manual_seed(0)
+        data = random_dataset("CS285-Obstacles-v0", 1000)
+        fit = Fit(
+            learned(),
+            batches=Disjoint(64, 10),
+            holdout=Holdout(0.2),
+            learning_rate=1e-4,
+        )
+        made = ModelFit(data, fit, updates_per_iteration=each)
+        told = list(made.iterate(120))
+        assert len(told) == made.planned_updates(120) == 120 // max(each, 10)
+        assert len(made.series()["model_loss"]) == 12
+        found.append(told[-1]["model/holdout_error"])
+    assert found[0] == found[1] == found[2]
+
+
 # -------------------------------------------------------- what is told, by hand
 def steps(rewards: Any, terminated: Any, truncated: Any, values: Any) -> Steps:
     """One row."""

@@ -86,7 +86,7 @@ def test_what_the_fast_way_cannot_say_is_imagined(model):
     assert torch.isfinite(score(STATES, ACTIONS)).all()
 
 
-def test_nothing_is_paid_after_a_termination_or_where_the_model_dares_no_more():
+def test_nothing_is_paid_after_a_termination():
     ensemble = linear_model([1.0], [1.0]).ensemble
     counting = LearnedDynamics(
         ensemble, reward=lambda s, a, t: t[..., 0], terminated=is_far
@@ -95,10 +95,46 @@ def test_nothing_is_paid_after_a_termination_or_where_the_model_dares_no_more():
     # 0 -> 1 -> 2, which is far: 1 + 2, and not 3 and 4.
     zero, still = torch.zeros(1, 1), torch.zeros(1, 1, 4, 1)
     assert score(zero, still).item() == 3
+
+
+class Path:
+    """A point that goes where it is told, and is unsure beyond 2; no base class."""
+
+    def __init__(self, offset: float):
+        self.offset = offset
+
+    def start(self, state: torch.Tensor) -> torch.Tensor:
+        return state
+
+    def step(self, z: torch.Tensor, action: torch.Tensor, *, generator: Any = None):
+        following = z + action
+        never = torch.zeros(len(z), dtype=torch.bool)
+        return Transition(following, following[:, 0] + self.offset, never)
+
+    def observe(self, z: torch.Tensor) -> torch.Tensor:
+        return z
+
+    def truncated(self, z: torch.Tensor) -> torch.Tensor:
+        return z[:, 0] > 2
+
+
+@pytest.mark.parametrize("offset", [0.0, -10.0], ids=["rewards", "costs"])
+def test_a_sequence_that_leaves_what_the_model_knows_never_gains_by_it(offset: float):
+    # From 0: 1 2 2 2; 3, unsure, and three steps left; from 1: 1 1 1 1; 2 3, two left.
+    moves = torch.tensor([[[1, 1, 0, 0], [3, 0, 0, 0]], [[0, 0, 0, 0], [1, 1, 0, 0]]])
+    starts = torch.tensor([[0.0], [1.0]])
+    found = ImaginedScore(Path(offset), horizon=4)(starts, moves[..., None].float())
+    # The least that was paid is 1 from either start.
+    by_hand = torch.tensor([[7.0, 3 + 3 * 1], [4.0, 5 + 2 * 1]])
+    torch.testing.assert_close(found, by_hand + 4 * offset)
+
+
+def test_an_ensemble_that_dares_no_more_is_scored_so():
     bounded = Bounded(Mean(far_model()), 0.5, MaxDeviation())
-    paid = ImaginedScore(bounded, horizon=4)(torch.ones(1, 1), still + 1)
-    # The members say 2 and 0, so that the model stops at once, at their mean.
-    assert paid.item() == pytest.approx(1.0)
+    ones = torch.ones(1, 1, 4, 1)
+    paid = ImaginedScore(bounded, horizon=4)(torch.ones(1, 1), ones)
+    # The members say 2 and 0, so that the model stops at once, at their mean, 1.
+    assert paid.item() == pytest.approx(1.0 + 3 * 1.0)
 
 
 class ExactObstacles:

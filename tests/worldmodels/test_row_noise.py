@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from suite.worldmodels.noise import RowNoise, random_indices, standard_normal
+from suite.worldmodels.noise import (
+    RowNoise,
+    random_indices,
+    standard_normal,
+    standard_uniform,
+)
 
 KEYS = np.random.default_rng(0).integers(2**64, size=20_000, dtype=np.uint64)
 
@@ -56,3 +61,19 @@ def test_a_generator_serves_as_well():
     assert found.dtype == torch.float64 and found.shape == (4, 2)
     assert torch.equal(found, standard_normal(like, two))
     assert standard_normal(like.float(), noise(slice(4))).dtype == torch.float32
+
+
+def test_a_generator_of_the_cpu_serves_a_model_on_another_device():
+    # torch's meta device stands for an accelerator: it has no generator of its own.
+    one, other = torch.Generator(), torch.Generator()
+    for like, generator in (
+        (torch.empty(5, 2, device="meta"), one),
+        (torch.empty(5, 2), other),
+    ):
+        for drawn in (
+            standard_normal(like, generator),
+            standard_uniform(like, generator),
+            random_indices(5, 3, like, generator),
+        ):
+            assert drawn.device == like.device and len(drawn) == 5
+    assert torch.equal(one.get_state(), other.get_state())
