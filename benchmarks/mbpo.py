@@ -11,8 +11,9 @@ updates a step, 5 % real data, 7 networks of 4x200 units. What differs at every 
 
 ``default`` ends after 15,000 real steps, while rollouts still have one step; ``paper``
 after the published 125,000. ``sac-hopper`` is SAC for the same real steps, one update
-each. The sweep ``mbpo-against-sac`` puts them beside each other, and SAC with as many
-updates as MBPO, so that what the model adds is told from what updates add.
+each. The sweep ``mbpo-against-sac`` puts them beside each other, and SAC that differs
+from MBPO by nothing but the model: as much exploration, as many updates, the same
+target entropy. So what the model adds is told from what updates add.
 """
 
 from __future__ import annotations
@@ -164,8 +165,8 @@ MBPO_HOPPER = register_benchmark(
 )
 
 
-def sac_spec(updates: int) -> Benchmark:
-    """SAC for as many real steps, with so many updates a step."""
+def sac_spec(updates: int, exploration: int, **changed: Any) -> Benchmark:
+    """SAC for as many real steps, with so many updates a step after the exploration."""
     return Benchmark(
         name="sac-hopper",
         about=(
@@ -176,8 +177,8 @@ def sac_spec(updates: int) -> Benchmark:
         agent=Part(
             "suite.agents.sac:SAC",
             {
-                "soft": soft(),
-                "pace": pace(1000, 1, updates, EPOCH),
+                "soft": soft(**changed),
+                "pace": pace(exploration, 1, updates, EPOCH),
                 "memory": Part("suite.agents.replay:Replay", {"capacity": 1_000_000}),
             },
         ),
@@ -196,18 +197,19 @@ def sac_spec(updates: int) -> Benchmark:
     )
 
 
-SAC_HOPPER = register_benchmark(sac_spec(1))
+SAC_HOPPER = register_benchmark(sac_spec(1, 1000))
+CONTROL = sac_spec(20, EXPLORATION, target_entropy=-1.0)  # MBPO without its model
 register(
     Sweep(
         name="mbpo-against-sac",
         about=(
             "Whether a model makes SAC on Hopper need fewer real steps, or the many "
-            "updates do: MBPO, SAC, and SAC with as many updates as MBPO."
+            "updates do: MBPO, SAC, and SAC that is MBPO without its model."
         ),
         cells=(
             Cell({"agent": "mbpo"}, MBPO_HOPPER, 20),
             Cell({"agent": "sac"}, SAC_HOPPER, 1),
-            Cell({"agent": "sac", "updates": 20}, sac_spec(20), 8),
+            Cell({"agent": "sac", "updates": 20}, CONTROL, 8),
         ),
         baseline="mbpo",
         scales={
@@ -221,7 +223,7 @@ register(
             "return_mean": "return",
             "mbpo": "MBPO",
             "sac": "SAC",
-            "sac-updates20": "SAC, 20 updates a step",
+            "sac-updates20": "MBPO without its model: SAC, 20 updates a step",
         },
     )
 )

@@ -49,7 +49,8 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
         seed: Of the episode.
 
     Raises:
-        ConfigError: If the seed has not finished, or its agent fits no model.
+        ConfigError: If the seed has not finished, its agent keeps no model, or the
+            episode ends before.
         IntegrityError: If its files are damaged.
     """
     require_positive("steps", steps)
@@ -64,8 +65,14 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
     obs = [env.reset(seed=seed)[0]]
     env.action_space.seed(seed)
     actions = [env.action_space.sample() for _ in range(steps)]
-    for action in actions:
-        obs.append(env.step(action)[0])
+    for number, action in enumerate(actions, 1):
+        reached, _, terminated, truncated, _ = env.step(action)
+        obs.append(reached)
+        if (terminated | truncated).any() and number < steps:
+            raise ConfigError(
+                f"the episode of seed {seed} ended after {number} of {steps} "
+                "steps; ask for fewer, or for another seed"
+            )
     true, done = np.stack(obs), np.zeros((steps, 1), bool)
     module = "suite.worldmodels.diagnostics"
     given = (true[:-1], np.stack(actions), true[1:], done)
@@ -79,7 +86,10 @@ def _model(spec: Benchmark, folder: Path) -> Any:
     fit = spec.agent.kwargs.get("fit")
     part = fit.kwargs.get("dynamics") if isinstance(fit, Part) else None
     if not isinstance(part, Part):
-        raise ConfigError(f"{spec.agent.call} fits no model, so it predicts nothing")
+        raise ConfigError(
+            f"of {spec.agent.call} a run keeps no model that could predict; those of "
+            "MPC and ModelFit do"
+        )
     dynamics = build(part, {})
     files = read_directory(folder)
     if "policy.safetensors" not in files:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import suite  # registers the environments
 from suite.agents.believed import Fitted
@@ -19,6 +20,7 @@ from suite.envs.seen_end import SeenEnd
 from suite.parts import build, to_json
 from suite.sweep import get as get_sweep
 from suite.worldmodels.propagation import TS1, Mean
+from suite_bench.main import main
 
 # Janner et al. 2019, table of appendix C and code, Hopper; rows as in the paper.
 HOPPER = {
@@ -154,7 +156,7 @@ def test_a_control_has_as_many_updates_as_what_has_a_model(sweep, control, besid
         )
         if (sweep, scale) == ("mbpo-against-sac", "quick"):
             continue  # MBPO's own quick size makes fewer
-        assert one["pace"]["kwargs"]["updates"] == other["pace"]["kwargs"]["updates"]
+        assert one["pace"] == other["pace"] and one["soft"] == other["soft"]
         assert "believed" not in one and "believed" in other
 
 
@@ -225,3 +227,11 @@ def test_an_end_that_is_not_seen_is_refused():
     assert suite.__version__
     with pytest.raises(ValueError, match="Ant does not see all of its state but x"):
         SeenEnd(Ant())
+
+
+@pytest.mark.parametrize("name", ["mbpo-hopper", "pets-halfcheetah"])
+def test_the_published_sizes_pass_a_dry_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", name, "--scale", "paper", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert not list(tmp_path.iterdir())

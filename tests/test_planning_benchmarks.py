@@ -52,6 +52,8 @@ def test_settings_are_those_of_the_logs_command(name):
         assert spec.settings[PREFIX + "members"] == 3
         assert spec.settings["agent.planner.candidates"] == 1000
         assert spec.agent.kwargs["planner"].call.endswith(":RandomShooting")
+        takes_hours = (scale, name[-7:]) in (("paper", "reacher"), ("paper", "cheetah"))
+        assert spec.seeds == ((0,) if takes_hours else (0, 1, 2))
     reference = get(name).reference
     assert reference is not None
     iteration, steps, _ = reference.rows[-1]

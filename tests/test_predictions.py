@@ -24,13 +24,15 @@ def finished(spec, out: Path) -> Path:
 @pytest.mark.parametrize("spec", [TOY_MPC, TOY_MODEL], ids=lambda spec: spec.name)
 def test_a_finished_seeds_model_is_drawn_beside_the_truth(tmp_path, spec):
     home = finished(spec, tmp_path)
-    found = predicted(home, steps=4, seed=3)
-    assert found.true.shape == found.predicted.shape == (5, 1)
+    found = predicted(home, steps=2, seed=3)  # where that episode ends
+    assert found.true.shape == found.predicted.shape == (3, 1)
     assert found.true[0] == found.predicted[0] and 0.5 <= found.true[0, 0] <= 1
     assert (np.abs(np.diff(found.true[:, 0])) <= 1 / 3 + 1e-6).all()
-    done = CliRunner().invoke(main, ["predictions", str(home), "--steps", "4"])
+    done = CliRunner().invoke(
+        main, ["predictions", str(home), "--steps", "2", "--episode", "3"]
+    )
     assert done.exit_code == 0, done.output
-    assert "mean prediction error over 4 states: " in done.stdout
+    assert "mean prediction error over 2 states: " in done.stdout
     assert (home / "predictions.png").stat().st_size > 1000
 
 
@@ -41,9 +43,11 @@ def test_the_error_is_the_mean_square_over_all_states_but_the_last():
 
 
 def test_what_has_no_model_or_is_not_finished_is_refused(tmp_path):
+    without, planned = (str(finished(spec, tmp_path)) for spec in (TOY_PPO, TOY_MPC))
     for arguments, message in (
         ([str(tmp_path)], "there is no policy in"),
-        ([str(finished(TOY_PPO, tmp_path))], "suite.agents.ppo:PPO fits no model"),
+        ([without], "of suite.agents.ppo:PPO a run keeps no"),
+        ([planned, "--steps", "3", "--episode", "3"], "ended after 2 of 3 steps; ask"),
         ([str(tmp_path), "--steps", "0"], "steps must be at least 1, got 0"),
     ):
         done = CliRunner().invoke(main, ["predictions", *arguments])

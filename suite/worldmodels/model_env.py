@@ -161,7 +161,16 @@ class ModelEnv(gym.Wrapper, RecordConstructorArgs):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start where the environment of this seed starts."""
+        """Start where the environment of this seed starts.
+
+        Raises:
+            ValueError: For options: a model knows no others than its own starts.
+        """
+        if options:
+            raise ValueError(
+                f"a model takes no reset options, got {options}; give the seed of a "
+                "start, or restore a snapshot"
+            )
         return self.row.reset(seed=seed)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -104,50 +104,6 @@ def test_first_action_is_that_of_the_riccati_recursion():
     np.testing.assert_allclose(plan.actions[:, 0], expected, atol=0.01)
 
 
-def pendulum(state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-    """Gymnasium's Pendulum-v1: the next (angle, speed), (..., 2), and the reward."""
-    angle, speed = state[..., 0], state[..., 1]
-    torque = action.clamp(-2, 2)
-    wrapped = torch.remainder(angle + torch.pi, 2 * torch.pi) - torch.pi
-    reward = -(wrapped.square() + 0.1 * speed.square() + 0.001 * torque.square())
-    speed = speed + (15.0 * torch.sin(angle) + 3.0 * torque) * 0.05
-    speed = speed.clamp(-8, 8)
-    return torch.stack([angle + speed * 0.05, speed], dim=-1), reward
-
-
-@pytest.mark.slow
-def test_cem_swings_gymnasiums_pendulum_up_from_five_seeds():
-    import gymnasium as gym
-
-    envs = [gym.make("Pendulum-v1").unwrapped for _ in range(5)]
-    for seed, env in enumerate(envs):
-        env.reset(seed=seed)
-    space: Any = envs[0].action_space
-    actions = action_set(space)
-    planner = CEM(20, 100, elites=10, iterations=3)
-    memory = planner.start(actions, 5)
-    generators = [generator(seed) for seed in range(5)]
-    angles = []
-    for _ in range(150):
-        start = torch.tensor(np.array([env.state for env in envs])).float()  # pyright: ignore[reportAttributeAccessIssue]
-
-        def score(candidates: Tensor, start: Tensor = start) -> Tensor:
-            state = start[:, None].expand(-1, candidates.shape[1], -1)
-            total = torch.zeros(candidates.shape[:2])
-            for step in range(candidates.shape[2]):
-                state, reward = pendulum(state, candidates[:, :, step, 0])
-                total += reward
-            return total
-
-        plan = planner.plan(score, actions, memory, generator=generators)
-        memory = plan.memory
-        for env, action in zip(envs, actions.to_env(plan.actions[:, 0]), strict=True):
-            env.step(action)
-        angles.append([np.cos(env.state[0]) for env in envs])  # pyright: ignore[reportAttributeAccessIssue]
-    # Upright, within 0.1 rad, for the last 30 steps, in all five.
-    assert np.min(angles[-30:]) > np.cos(0.1)
-
-
 # --------------------------------------------------------------- many plans are as one
 @pytest.mark.parametrize(
     ("planner", "actions"),
