@@ -5,8 +5,9 @@ size called 5m, ten blocks at 48m, to see that it learns and what a block costs.
 ``paper`` has the seed's numbers: 1024 pieces, 15,000 blocks of 16 steps of 128 rows,
 20,000 with a flow. Its flows are not the seed's to the last: the velocity's head is
 linear, latents are projected and the error of the rollout counts, see ``Flow`` and
-``pwm-pendulum-heads``. Names of sizes are not numbers of weights: ``suite-bench
-models``. What differs from the publication: ``pwm_parts``.
+``pwm-pendulum-heads``. A head that predicts ends, which the seed's lacks, makes the
+models a third and a quarter larger than its (``suite-bench models --end``); names of
+sizes are no numbers of weights. What differs from the publication: ``pwm_parts``.
 """
 
 from __future__ import annotations

@@ -28,14 +28,21 @@ def checkpoints(folder: Path, key: int, episodes: int | None) -> None:
     from suite.checkpoint_scores import scored, stability
     from suite.process import prepare_process
     from suite.storage import read_json
+    from suite.units import unit
 
     prepare_process()  # before anything imports torch
     settings = {} if episodes is None else {"evaluation.episodes": episodes}
-    metric = Benchmark.from_json(read_json(folder / "spec.json")).metric
+    spec = Benchmark.from_json(read_json(folder / "spec.json"))
+    metric, beside = spec.metric, spec.evaluation.kwargs.get("told", ())
     values = []
     for each in scored(folder, key=key, settings=settings):
         values.append(each.scores[metric])
         name = "the last" if each.updates < 0 else f"{each.updates} updates"
-        click.echo(f"{name:>16}  {metric} {values[-1]:.4g}")
+        words = [f"{metric} {values[-1]:.4g}"]
+        words += [unit(other).named(other, each.scores[other]) for other in beside]
+        click.echo(f"{name:>16}  {'  '.join(words)}")
     found = stability(values, metric)
     click.echo(f"peak {found.peak:.4g}, mean of the last ten {found.last:.4g}")
+    if spec.baselines:
+        known = [f"{name} {value:.4g}" for name, value in spec.baselines.items()]
+        click.echo(f"who learned nothing: {', '.join(known)}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from suite.agents.first_order import FirstOrder
 from suite.agents.pwm import PWM, Fitting
@@ -13,6 +14,10 @@ from suite.benchmark import Benchmark, get, names
 from suite.parts import build, to_json
 from suite.sweep import get as get_sweep
 from suite.worldmodels.flow import Flow
+from suite.worldmodels.latent import LatentModel
+from suite.worldmodels.latent_fit import REWARD_LIMIT, LatentFit
+from suite.worldmodels.latent_heads import Scalar
+from suite.worldmodels.latent_sizes import parameter_counts
 from suite.worldmodels.ode import Euler, Heun
 
 # Of the configuration of one task in the code of arXiv:2407.02466.
@@ -60,8 +65,8 @@ def test_paper_is_the_published_ratio(name):
     assert agent["fit"]["kwargs"]["learning_rate"] == 3e-4
 
 
-def agent_of(spec: Benchmark) -> PWM:
-    available = {"make_env": spec.make_env, "seed": 0, "device": "cpu", "threads": 1}
+def agent_of(spec: Benchmark, device: str = "cpu") -> PWM:
+    available = {"make_env": spec.make_env, "seed": 0, "device": device, "threads": 1}
     env = spec.make_env(spec.env.num_envs, "same_step")
     return build(spec.agent, available, env=env)
 
@@ -177,21 +182,54 @@ def test_an_ants_paper_is_the_seeds(name, variant):
     assert fit["loss"]["kwargs"] == {"consistency": 1.0, "reward": 1 / 16}
     assert fit["model"]["kwargs"]["size"] == name.removeprefix("pwm-ant-")
     model = build(spec.agent.kwargs["fit"].kwargs["model"], {})
-    solver = model.strategy.solver if isinstance(model.strategy, Flow) else None
+    strategy = model.strategy
+    solver = strategy.solver if isinstance(strategy, Flow) else None
     assert solver == VARIANTS[variant] and model.end is not None
+    assert isinstance(model.head, Scalar)
+    if isinstance(strategy, Flow):
+        # The seed's, but for the head and what follows from it: see the module's text.
+        chosen = (strategy.source, strategy.sees_start, strategy.tau_features)
+        assert (*chosen, strategy.taus) == ("state", False, 1, "uniform")
+        assert (strategy.head, strategy.project, strategy.rollout) == (
+            "linear",
+            True,
+            1,
+        )
+
+
+@pytest.mark.parametrize(("name", "count"), [("5m", 1_997_826), ("48m", 23_089_154)])
+def test_an_ants_model_has_as_many_numbers_as_is_printed(name, count):
+    with torch.device("meta"):
+        model = build(get(f"pwm-ant-{name}").agent.kwargs["fit"].kwargs["model"], {})
+    assert parameter_counts(model)["total"] == count
+
+
+def test_a_fit_cuts_and_scales_as_published():
+    model = LatentModel(3, 1)
+    fit = LatentFit(model)
+    assert (fit.clip, fit.normalise_rewards, REWARD_LIMIT) == (20.0, True, 5.0)
+    for name in ("pwm-pendulum", "pwm-hopper", *ANT):
+        said = to_json(get(name).at_scale("paper"))["agent"]["kwargs"]["fit"]["kwargs"]
+        assert not {"clip", "normalise_rewards"} & set(said)
+
+
+NO_CUDA = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device"
+)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_CUDA)])
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", ANT)
-def test_an_ants_update_is_finite_and_changes_every_part(name, variant):
+def test_an_ants_update_is_finite_and_changes_every_part(name, variant, device):
     spec = get(name + variant).with_settings(
         {"env.num_envs": 4, "agent.pace.collect": 64, "agent.pace.epoch": 64,
          "agent.pace.exploration": 64, "agent.fitting.first": 0,
          "agent.fitting.updates": 2, "agent.fitting.batch_size": 4,
          "agent.first_order.batch_size": 4}
     )  # fmt: skip
-    agent = agent_of(spec)
+    agent = agent_of(spec, device)
     agent.env.seed(0)
     parts = (agent.fit.model, agent.first_order.actor, agent.first_order.critics)
     before = [[each.clone() for each in part.parameters()] for part in parts]

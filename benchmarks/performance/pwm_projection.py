@@ -1,13 +1,14 @@
 """What a block of each variant of PWM on the heavy ant costs, and so its full run.
 
-    python benchmarks/performance/pwm_projection.py [--share 16] [--rounds 3]
+    python benchmarks/performance/pwm_projection.py [--share N] [--rounds 3]
         [--device cuda] [--only 48m]
 
 Run it on an idle machine. For each of ``pwm-ant-5m``, ``pwm-ant-48m`` and their flows,
 at ``paper``: a block is 2,048 real steps, 8 updates of the model on 1,024 pieces of 16
 steps and an update of the policy. Those of the model are timed on one of ``--share``
-parts of the batch and multiplied: on a processor products of 64 pieces fill it as
-1,024 do (``--check`` times the whole batch of one variant beside it). The median of the
+parts of the batch and multiplied, on a processor one of 16: products of 64 pieces fill
+it as 1,024 do (``--check`` times the whole batch of one variant beside it). An
+accelerator they would leave idle, so there the whole batch is timed. The median of the
 rounds is told, and blocks times their number is the projection. The last line is one
 JSON object.
 """
@@ -63,6 +64,7 @@ def timed(work: Callable[[], Any], rounds: int, device: str) -> float:
 def block(name: str, share: int, rounds: int, device: str) -> dict[str, float]:
     """Seconds of a block by part, and hours of all of them."""
     agent, blocks = agent_of(name, share, device)
+    agent.num_timesteps = agent.pace.exploration  # the policy acts, not chance
     agent._begin_epoch()
     rollout = timed(agent._collect, rounds, device)
     model = timed(lambda: agent._fit(1), rounds, device)
@@ -78,7 +80,7 @@ def block(name: str, share: int, rounds: int, device: str) -> dict[str, float]:
 def main() -> None:
     """Measure, print a line a variant, and the JSON line."""
     parser = argparse.ArgumentParser(description="What runs of PWM would cost.")
-    parser.add_argument("--share", type=int, default=16)
+    parser.add_argument("--share", type=int, help="16 on a processor, else 1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", default="", help="a part of the names to measure")
@@ -86,6 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare_process()
     device = resolve_device(args.device)
+    args.share = args.share or (16 if device == "cpu" else 1)
     wanted = [(name, args.share) for name in VARIANTS if args.only in name]
     wanted += [(args.check, 1)] if args.check else []
     found = {}

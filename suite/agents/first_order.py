@@ -201,7 +201,7 @@ class FirstOrderUpdate:
         found, told = self._step_actor(model, z)
         told = [*told, *self._step_critics(found)]
         self.updates += 1
-        numbers = tuple(torch.stack(told).tolist())  # the only wait for the device
+        numbers = tuple(torch.stack(told).tolist())  # one wait for all of them
         self._require_finite(numbers)
         return numbers
 
@@ -258,9 +258,12 @@ class FirstOrderUpdate:
             )
         seen = found.seen[:-1].flatten(0, 1)
         targets, alive = targets.flatten(), found.alive.flatten()
+        orders = [
+            torch.randperm(len(seen), generator=self._draws)
+            for _ in range(settings.critic_iterations)
+        ]
         losses = []
-        for _ in range(settings.critic_iterations):
-            order = torch.randperm(len(seen), generator=self._draws).to(self._device)
+        for order in torch.stack(orders).to(self._device):  # one copy for all
             for rows in order.chunk(settings.critic_batches):
                 errors = self.critics(seen[rows])[..., 0] - targets[rows]
                 loss = (alive[rows] * errors.square()).mean()

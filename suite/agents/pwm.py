@@ -129,7 +129,7 @@ class PWM:
         self.env, self.device, self.fit = SnapshotVecEnv(env), device, fit
         self.pace, self.fitting = pace or Pace(), fitting or Fitting()
         self.pace.require_rows(env.num_envs)
-        _require_fitting(fit, env)
+        _require_fitting(fit, env, device)
         words = np.random.SeedSequence(seed).generate_state(3).tolist()
         self.first_order = FirstOrderUpdate(
             first_order or FirstOrder(),
@@ -339,8 +339,14 @@ def _mean(values: list[torch.Tensor]) -> float:
     return float(torch.stack(values).mean()) if values else math.nan
 
 
-def _require_fitting(fit: LatentFit, env: gym.vector.VectorEnv) -> None:
-    """See that a model is of these spaces."""
+def _require_fitting(fit: LatentFit, env: gym.vector.VectorEnv, device: str) -> None:
+    """See that a model is of these spaces and where the agent computes."""
+    has = next(fit.model.parameters()).device
+    if has.type != torch.device(device).type:
+        raise ValueError(
+            f"the fit's model is on {has}, the agent shall compute on {device}; give "
+            "both the same device"
+        )
     spaces = {
         "observation": (env.single_observation_space, fit.model.state_size),
         "action": (env.single_action_space, fit.model.action_size),

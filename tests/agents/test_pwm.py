@@ -341,6 +341,7 @@ def test_in_a_flow_from_noise_it_goes_on_exactly_on_any_device(device):
         (lambda: made(pace=Pace(collect=2, epoch=2)), "multiple of the 8 rows"),
         (lambda: made(env=slide(8, "disabled")), "same_step"),
         (lambda: made(fit=fit(obs_size=2)), "model is of 2 numbers of observation"),
+        (lambda: made(device="meta"), "model is on cpu, .* compute on meta; give both"),
         (lambda: Fitting(batch_size=0), "batch_size and a capacity"),
         (lambda: Fitting(final_learning_rate=-1.0), "final_learning_rate"),
         (lambda: Pretraining(stored(), 0), "numbers of 1 or more"),

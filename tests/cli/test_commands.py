@@ -57,6 +57,10 @@ def test_models_are_listed_with_what_they_learn(invoke):
         invoke("models", "--obs", "3", "--actions", "1", "--json").stdout
     )
     assert small["pendulum"]["direct"]["total"] == 64_129
+    ending = [line.split() for line in invoke("models", "--end").stdout.splitlines()]
+    assert ending[0][-2:] == ["end", "total"]
+    ant = {(row[0], row[1]): row[-2:] for row in ending[1:]}
+    assert ant["5m", "direct"] == ["527,873", "1,997,826"]
 
 
 # -------------------------------------------------------------------- list and show
