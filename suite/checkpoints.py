@@ -37,6 +37,19 @@ _NUMPY, _TORCH, _FLOAT = "$numpy", "$torch", "$float"  # stand for a leaf in tre
 
 
 @runtime_checkable
+class ModelBased(Protocol):
+    """A learner with a model that outlives the training.
+
+    Use it beside ``Learner``: when the seed is done, the run keeps the model as
+    ``model`` beside the policy, for ``load_dynamics`` or ``load_latent``.
+    """
+
+    def save_model(self, folder: Path) -> None:
+        """Write the model to a directory; nothing, if it has none of its own."""
+        ...
+
+
+@runtime_checkable
 class Learner(Protocol):
     """What a run trains, a step at a time, and can put away between two steps.
 

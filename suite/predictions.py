@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.benchmark import Benchmark
+from suite.checkpoints import unpack
 from suite.envs.arguments import require_positive
 from suite.parts import ConfigError, Part, build, resolve
 from suite.storage import IntegrityError, read_directory, read_json
@@ -60,7 +61,7 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
             "as runs/cs285-q2/default-1a2b3c4d/seed-0"
         )
     spec = Benchmark.from_json(read_json(home / "spec.json"))
-    dynamics = _model(spec, home / "policy")
+    dynamics = _model(spec, home)
     env = spec.make_env(1)
     obs = [env.reset(seed=seed)[0]]
     env.action_space.seed(seed)
@@ -81,25 +82,36 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
     return Predicted(spec.name, true[:, 0], trajectory[:, 0, 0].numpy())
 
 
-def _model(spec: Benchmark, folder: Path) -> Any:
+def _model(spec: Benchmark, home: Path) -> Any:
     """The dynamics inside an agent, with the weights that its run left."""
     fit = spec.agent.kwargs.get("fit")
+    if fit is None and isinstance(believed := spec.agent.kwargs.get("believed"), Part):
+        fit = believed.kwargs.get("fit")
     part = fit.kwargs.get("dynamics") if isinstance(fit, Part) else None
     if not isinstance(part, Part):
         raise ConfigError(
             f"of {spec.agent.call} a run keeps no model that could predict; those of "
-            "MPC and ModelFit do"
+            "MPC, MBPO and ModelFit do"
         )
     dynamics = build(part, {})
-    files = read_directory(folder)
+    weights = _kept(home)
+    resolve("suite.worldmodels.state:load_weights")(dynamics, weights, str(home))
+    return dynamics
+
+
+def _kept(home: Path) -> dict[str, Any]:
+    """The weights of a model beside the policy, or of the policy that is a model."""
+    if (home / "model").is_dir():
+        tree = unpack(read_directory(home / "model"), home / "model")
+        return tree["weights"]
+    files = read_directory(home / "policy")
     if "policy.safetensors" not in files:
-        raise IntegrityError(f"{folder} holds no weights")
+        raise IntegrityError(f"{home / 'policy'} holds no weights")
     tensors = resolve("safetensors.torch:load")(files["policy.safetensors"])
-    # A policy that plans holds its model by this name.
+    # A policy that plans, of before models were kept, holds its own by this name.
     own = {name.removeprefix("dynamics."): tensors[name] for name in tensors}
     own.pop("is_fitted", None)
-    resolve("suite.worldmodels.state:load_weights")(dynamics, own, str(folder))
-    return dynamics
+    return own
 
 
 def draw(found: Predicted, path: Path) -> Path:

@@ -7,13 +7,15 @@ runs/<benchmark>/<label>-<digest>/seed-<n>/
     eval.csv      a row for each evaluation; it precedes the update of its iteration
     policies/<n>/ the policy after n updates, where the benchmark asks for it
     policy/       the last policy; of a model fit it is model/, and models/<n>/ above
+    model/        the last model, beside the policy of an agent that learns one
     details.npz   what the evaluation has to say beside, where it has
     result.json   written last: its presence means done
     timing.csv    wall-clock seconds of each phase
     timing.json   their sums, processor seconds, and when and with how many threads each
                   session ran
     run.log       what happened when
-    checkpoints/  the newest two, after each update; removed when the seed is done
+    checkpoints/  the newest two, after each update, or, where writing one takes longer
+                  than a second, a twentieth of the time; removed when the seed is done
 
 A run that was stopped, however it was, goes on from its newest checkpoint and ends with
 the same bytes as one that never was, at the same versions on the same kind of

@@ -13,7 +13,7 @@ from typing import Any
 from suite.arrays import NotRestorable
 from suite.artefacts import Artefact, located
 from suite.benchmark import Benchmark
-from suite.checkpoints import Checkpoints, Found, Learner, pack
+from suite.checkpoints import Checkpoints, Found, Learner, ModelBased, pack
 from suite.datasets import build_dataset
 from suite.details import Detailed, write_details
 from suite.evaluation import mean_of_last, require_finite
@@ -27,6 +27,10 @@ from suite.units import unit
 
 log = logging.getLogger("suite.runs")
 TABLES = ("metrics", "eval", "timing")
+# A checkpoint is written after every update unless that takes long: then so seldom that
+# it takes a twentieth of the time.
+LONG = 1.0  # s
+SELDOM = 20
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Training:
         parts = located(spec, needed)
         self.origin = origin
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
+        self.written_at, self.write_seconds = self.started, 0.0  # the last checkpoint
         self.checkpoints = Checkpoints(home / "checkpoints")
         seed_globals(seed)
         available = {
@@ -161,9 +166,10 @@ class Training:
         return None
 
     def _checkpoint(self) -> None:
-        if self.unsaved is not None:
+        started, lasts = time.perf_counter(), self.write_seconds
+        is_early = started - self.written_at < SELDOM * lasts
+        if self.unsaved is not None or (lasts > LONG and is_early):
             return
-        started = time.perf_counter()
         tree = {
             "learner": self.agent.state(),
             "random": random_state(),
@@ -177,7 +183,9 @@ class Training:
             "resumed_with": self.resumed_with,
         }
         self.checkpoints.save(self.updates, tree)
-        self._time({"checkpoint": time.perf_counter() - started})
+        self.written_at = time.perf_counter()
+        self.write_seconds = self.written_at - started
+        self._time({"checkpoint": self.write_seconds})
 
     def _load(self, found: Found) -> None:
         tree = found.tree
@@ -325,6 +333,11 @@ class Training:
             timing: What to keep beside the seconds: when, with how many threads.
         """
         self._save(self.home / self.product)
+        if isinstance(self.agent, ModelBased):
+            try:
+                self.agent.save_model(self.home / "model")
+            except ValueError as reason:  # of parts of somebody else's, say
+                log.warning("the model is not kept: %s", reason)
         if isinstance(self.agent, Recording):
             write_series(self.home / "series.npz", self.agent.series())
         if isinstance(self.evaluation, Detailed):

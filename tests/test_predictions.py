@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
-from toys import TOY_MODEL, TOY_MPC, TOY_PPO
+from toys import TOY_MBPO, TOY_MODEL, TOY_MPC, TOY_PPO, TOY_PWM
 
+from suite import load_policy
 from suite.predictions import Predicted, predicted
 from suite.run_folder import RunFolder
 from suite.runs import run_seed
+from suite.worldmodels.latent_stored import load_latent
 from suite_bench.main import main
 
 
@@ -21,7 +25,9 @@ def finished(spec, out: Path) -> Path:
     return folder.seed(0)
 
 
-@pytest.mark.parametrize("spec", [TOY_MPC, TOY_MODEL], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [TOY_MPC, TOY_MBPO, TOY_MODEL], ids=lambda spec: spec.name
+)
 def test_a_finished_seeds_model_is_drawn_beside_the_truth(tmp_path, spec):
     home = finished(spec, tmp_path)
     found = predicted(home, steps=2, seed=3)  # where that episode ends
@@ -52,3 +58,25 @@ def test_what_has_no_model_or_is_not_finished_is_refused(tmp_path):
     ):
         done = CliRunner().invoke(main, ["predictions", *arguments])
         assert done.exit_code == 3 and message in done.stderr
+
+
+# ------------------------------------------------------------------------ what is kept
+def test_a_run_leaves_its_latent_model_beside_the_policy(tmp_path):
+    home = finished(TOY_PWM, tmp_path)
+    policy: Any = load_policy(str(home / "policy"))
+    model = load_latent(home / "model")
+    assert model.end is not None
+    own = dict(model.encoder.named_parameters())
+    for name, weights in policy.encoder.named_parameters():
+        assert torch.equal(weights, own.pop(name))
+    assert not own
+
+
+def test_a_model_that_cannot_be_written_costs_no_run(tmp_path, monkeypatch, caplog):
+    def refuse(*_: object) -> None:
+        raise ValueError("it is of a part of another module")
+
+    monkeypatch.setattr("suite.agents.pwm.save_latent", refuse)
+    home = finished(TOY_PWM, tmp_path)
+    assert (home / "result.json").is_file() and not (home / "model").exists()
+    assert "the model is not kept: it is of a part of another module" in caplog.text

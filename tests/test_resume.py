@@ -166,6 +166,16 @@ def test_without_an_intact_checkpoint_a_run_is_refused(tmp_path: Path):
     assert contents(home) == uninterrupted("ppo")
 
 
+def test_checkpoints_that_take_long_are_written_seldom(tmp_path: Path, monkeypatch):
+    # As if the first one had taken for ever.
+    monkeypatch.setattr("suite.training.LONG", 0.0)
+    monkeypatch.setattr("suite.training.SELDOM", 1e9)
+    home = stopped(tmp_path, TOY_PPO, 6)
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["1"]
+    assert notes(list(start(tmp_path, TOY_PPO))) == ["continues from iteration 2"]
+    assert contents(home) == uninterrupted("ppo")
+
+
 def test_another_specification_in_the_folder_is_refused(tmp_path: Path):
     home = stopped(tmp_path, TOY_PPO, 4)
     other = TOY_PPO.with_settings({"agent.n_epochs": 3})

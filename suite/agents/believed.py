@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import TS1
+from suite.worldmodels.stored import save_dynamics
 
 _TOLD = ("model/train_loss", "model/holdout_error", "model/steps")
 
@@ -36,6 +38,10 @@ class Believed(Protocol):
 
     def load_state(self, tree: dict[str, Any]) -> None:
         """Take over a ``state()``."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the model to a directory; nothing, if it was given."""
         ...
 
 
@@ -104,6 +110,10 @@ class Fitted:
         """
         self.fit.load_state(tree)
 
+    def save(self, folder: Path) -> None:
+        """Write the dynamics, for ``suite.worldmodels.stored.load_dynamics``."""
+        save_dynamics(self.fit.dynamics, folder)
+
 
 class Given:
     """A model that is right already, such as exact dynamics; nothing is fitted.
@@ -145,3 +155,6 @@ class Given:
         """
         if tree:
             raise IntegrityError(f"a given model has no state, got {sorted(tree)}")
+
+    def save(self, folder: Path) -> None:
+        """Nothing: it was given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -188,6 +189,10 @@ class MBPO(SAC):
         self._fitted_at, self._length = counts["fitted_at"], counts["length"]
         self._updates_since = counts["updates_since"]
         self._model_told = dict(tree["told"])
+
+    def save_model(self, folder: Path) -> None:
+        """Write what it believes, unless that was given; see ``ModelBased``."""
+        self.believed.save(folder)
 
 
 def _require_fitting(model: Any, env: gym.vector.VectorEnv) -> None:

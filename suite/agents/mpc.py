@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +22,7 @@ from suite.envs.arguments import require_positive
 from suite.worldmodels.diagnostics import calibration, prediction_errors, windows
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
+from suite.worldmodels.stored import save_dynamics
 from suite.wrappers import restorable
 
 _COUNTERS = ("num_timesteps", "iterations")
@@ -258,6 +260,10 @@ class MPC:
             self.data = Experience.of(**tree["data"])
             self.policy.is_fitted.fill_(True)
         self.policy.refresh()
+
+    def save_model(self, folder: Path) -> None:
+        """Write the dynamics, for ``load_dynamics``; see ``ModelBased``."""
+        save_dynamics(self.fit.dynamics, folder)
 
     def _load_env(self, tree: dict[str, Any]) -> None:
         if tree["env"] is None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +24,7 @@ from suite.checkpoints import require_like
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
 from suite.worldmodels.latent_fit import LatentFit
+from suite.worldmodels.latent_stored import save_latent
 
 
 @dataclass(frozen=True)
@@ -333,6 +335,10 @@ class PWM:
         self._draws.set_state(tree["draws"])
         self.num_timesteps, self._is_begun = counts["num_timesteps"], counts["is_begun"]
         self._pretrained = counts["pretrained"]
+
+    def save_model(self, folder: Path) -> None:
+        """Write the latent model, for ``load_latent``; see ``ModelBased``."""
+        save_latent(self.fit.model, folder)
 
 
 def _mean(values: list[torch.Tensor]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from suite.worldmodels import car_plants
 from suite.worldmodels.car import Adapter, Car, Friction, Residual
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.car_servo import Servo
+from suite.worldmodels.described import Vocabulary
 from suite.worldmodels.state import load_weights
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ _PLANTS = (
     car_plants.Pacejka,
     Servo,
 )
-KINDS = {kind.__name__: kind for kind in (Car, Adapter, Residual, Friction, *_PLANTS)}
+PARTS = Vocabulary((Car, Adapter, Residual, Friction, *_PLANTS))
 
 
 def save_car(
@@ -43,7 +43,7 @@ def save_car(
     """
     tree = {
         "schema": SCHEMA,
-        "car": _document(dynamics.car),
+        "car": PARTS.document(dynamics.car),
         "members": dynamics.members,
         "weights": dict(dynamics.state_dict()),
         "card": dict(card or {}),
@@ -71,7 +71,7 @@ def load_car(
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
         raise IntegrityError(f"{folder} holds no model of a car of this version")
     try:
-        car, members = _described(tree["car"]), int(tree["members"])
+        car, members = PARTS.described(tree["car"]), int(tree["members"])
         # The seeds' weights are replaced at once.
         dynamics = CarDynamics(car, range(members), functions)
     except (KeyError, TypeError, ValueError, AttributeError) as reason:
@@ -87,24 +87,3 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         IntegrityError: If the directory is not what was written.
     """
     return unpack(read_directory(folder), Path(folder))["card"]
-
-
-def _document(part: Any) -> Any:
-    if not dataclasses.is_dataclass(part):
-        return list(part) if isinstance(part, tuple) else part
-    name = type(part).__name__
-    if KINDS.get(name) is not type(part):
-        raise ValueError(
-            f"a model with a plant of another module cannot be saved, got {part!r}; "
-            f"ours are {', '.join(kind.__name__ for kind in _PLANTS)}"
-        )
-    fields = dataclasses.fields(part)
-    return {"kind": name} | {f.name: _document(getattr(part, f.name)) for f in fields}
-
-
-def _described(document: Any) -> Any:
-    if not isinstance(document, dict):
-        return document
-    kind = KINDS[document["kind"]]
-    rest = {name: _described(v) for name, v in document.items() if name != "kind"}
-    return kind(**rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +67,7 @@ class Dynamics(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Direct:
     """The network says the next latent: z' = f(z, a), fitted by squared error.
 
@@ -123,7 +125,8 @@ class LatentModel(nn.Module):
         seed: Of the first weights.
 
     Raises:
-        ValueError: For an unknown size, or sizes below 1.
+        ValueError: For an unknown size, sizes below 1, or a name or number where
+            dynamics or reward want an object.
 
     Source: Georgiev et al. 2025, section 4, arXiv:2407.02466; layers and initial
     weights of their code. Deviation: the termination head, which they lack.
@@ -145,8 +148,10 @@ class LatentModel(nn.Module):
         require_positive("action_size", action_size)
         self.state_size, self.action_size = obs_size, action_size
         self.sizes = sizes = sizes_of(size)
-        self.strategy: Dynamics = dynamics or Direct()
-        self.head: Head = reward or Scalar()
+        self.strategy: Dynamics = Direct() if dynamics is None else dynamics
+        self.head: Head = Scalar() if reward is None else reward
+        _require("dynamics", self.strategy, "network", "Direct() or Flow()")
+        _require("reward", self.head, "outputs", "Scalar() or TwoHot(bins=101)")
         drawn = torch.Generator().manual_seed(seed)
         self.encoder = latent_mlp((obs_size, *sizes.encoder, sizes.latent), drawn)
         self.dynamics = self.strategy.network(sizes, action_size, drawn)
@@ -241,3 +246,8 @@ class LatentModel(nn.Module):
     def observe(self, z: Latent) -> torch.Tensor:
         """The latent (B, L) itself."""
         return z.z
+
+
+def _require(name: str, part: Any, has: str, ours: str) -> None:
+    if not hasattr(part, has):
+        raise ValueError(f"{name} must be an object such as {ours}, got {part!r}")

@@ -28,8 +28,14 @@ def save_dynamics(dynamics: LearnedDynamics, folder: str | Path) -> None:
     functions are code and are named again when it is loaded.
 
     Raises:
-        ValueError: If the model is frozen: save the one it was made from.
+        ValueError: If the model is frozen, or no ``LearnedDynamics``.
     """
+    if not isinstance(dynamics, LearnedDynamics):
+        raise ValueError(
+            "save_dynamics writes LearnedDynamics, which a propagation such as TS1 has "
+            "as .dynamics, and save_latent a LatentModel; got "
+            f"{type(dynamics).__name__}"
+        )
     if isinstance(dynamics.input_scale, Folded):
         raise ValueError("a frozen model is not saved; save the one it was made from")
     learned = [n for n in ("reward", "terminated") if dynamics.functions[n] is None]

@@ -43,7 +43,7 @@ def test_what_is_not_ours_is_refused(tmp_path):
     class Own(Hold):
         pass
 
-    with pytest.raises(ValueError, match="a plant of another module cannot be saved"):
+    with pytest.raises(ValueError, match="a part of another module cannot be saved"):
         save_car(CarDynamics(Car(Own())), tmp_path / "own")
     good = tmp_path / "good"
     save_car(CarDynamics(Car()), good)

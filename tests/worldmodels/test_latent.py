@@ -88,6 +88,18 @@ def test_a_latent_that_does_not_fall_into_groups_is_refused(latent):
         SimNorm(latent)
 
 
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"reward": 101}, r"reward must be an object such as Scalar\(\) or .* got 101"),
+        ({"dynamics": "flow"}, r"such as Direct\(\) or Flow\(\), got 'flow'"),
+    ],
+)
+def test_a_name_or_a_number_is_no_part(changed, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        LatentModel(5, 2, **changed)
+
+
 def test_other_sizes_are_refused():
     with pytest.raises(ValueError, match="hidden needs hidden layers of width 1"):
         LatentSizes(16, (8,), ())
