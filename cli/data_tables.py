@@ -110,6 +110,8 @@ def print_card(
     lines["bits"] = compared(name, card.get("sha256"))
     lines["ends"] = card.get("no_ends")
     click.echo(name)
+    if not any(lines.values()):
+        click.echo("  it has no card; `suite-bench data stats` shows what is in it")
     for key, value in lines.items():
         if value:
             click.echo(f"  {key:8} {value}")

@@ -19,7 +19,7 @@ from suite.storage import read_directory
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
-from suite.worldmodels.propagation import TSInf
+from suite.worldmodels.propagation import Mean, TSInf
 from suite.worldmodels.scoring import EnsembleScore
 from suite.worldmodels.state import load_weights
 
@@ -34,7 +34,8 @@ class Imagination:
     Args:
         propagation: Makes the ensemble a model: ``TSInf``, ``TS1``, ``Mean``, or any
             function of your own, such as one that puts ``Penalised`` around them.
-        particles: How often each sequence is rolled out; None is once for each elite.
+        particles: How often each sequence is rolled out; None is once for each elite,
+            and once in all for ``Mean``, which draws nothing.
         hidden_dtype: Of the networks' hidden layers while planning, such as
             ``torch.bfloat16`` where the processor multiplies it natively.
 
@@ -58,11 +59,9 @@ class Imagination:
         if frozen.functions["reward"] is not None:
             reward = watch.timed("scoring", frozen.functions["reward"])
             frozen.functions["reward"] = reward
-        return score_with(
-            self.propagation(frozen),
-            horizon=horizon,
-            particles=self.particles or len(frozen.elites),
-        )
+        model = self.propagation(frozen)
+        usual = 1 if isinstance(model, Mean) else len(frozen.elites)
+        return score_with(model, horizon=horizon, particles=self.particles or usual)
 
 
 class Stopwatch:

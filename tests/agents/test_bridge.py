@@ -14,7 +14,9 @@ from suite.agents.awr import AWR
 from suite.agents.believed import Fitted
 from suite.agents.branching import Branched
 from suite.agents.mbpo import MBPO
+from suite.agents.mpc import MPC
 from suite.agents.pace import Pace
+from suite.agents.planners import RandomShooting
 from suite.agents.rerollout import ReRollout
 from suite.agents.soft_update import Soft
 from suite.envs.single import SingleEnv
@@ -139,6 +141,22 @@ def test_mbpo_learns_from_noisy_observations():
         assert low > 0
 
 
+def test_planning_works_from_noisy_observations():
+    fit = Fit(dynamics(), batches=Bootstrap(32), holdout=Holdout(patience=3))
+    agent = MPC(
+        ObservationNoise(slide(4), 0.1),
+        planner=RandomShooting(4, 30),
+        fit=fit,
+        initial_steps=100,
+        batch_size=40,
+        fit_epochs=30,
+    )
+    list(agent.iterate(140))
+    for env_of in (true_slide, lambda: ObservationNoise(true_slide(), 0.1)):
+        low, _ = gain_over_random(lambda obs: agent.policy.predict(obs)[0], env_of)
+        assert low > 0
+
+
 @pytest.mark.slow
 def test_mbpo_cannot_model_a_delay_that_it_does_not_see():
     """Why it does not work there: what moves the point is no part of what is seen.
@@ -148,6 +166,10 @@ def test_mbpo_cannot_model_a_delay_that_it_does_not_see():
     imagined transitions teach that actions do nothing.
     """
     seen, delayed = slide(4), ActionDelay(slide(4), 1)
-    (_, plain), (_, late) = mbpo(seen), mbpo(delayed)
+    (_, plain), (agent, late) = mbpo(seen), mbpo(delayed)
     assert plain[1]["model/holdout_error"] < 0.3
     assert late[1]["model/holdout_error"] > 0.7
+    low, _ = gain_over_random(
+        lambda obs: agent.policy.predict(obs)[0], lambda: ActionDelay(true_slide(), 1)
+    )
+    assert low < 0  # so it is not shown to beat random

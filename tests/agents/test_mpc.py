@@ -28,8 +28,9 @@ from suite.series import Recording
 from suite.worldmodels.batches import Bootstrap, Disjoint, Holdout
 from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.fit import Fit
+from suite.worldmodels.imagined_score import ImaginedScore
 from suite.worldmodels.learned import LearnedDynamics
-from suite.worldmodels.propagation import TS1, TSInf
+from suite.worldmodels.propagation import TS1, Mean, TSInf
 
 
 def learned(members: int = 2, **kwargs: Any) -> LearnedDynamics:
@@ -233,6 +234,14 @@ def test_fitting_to_stored_data_lowers_the_loss():
     told = [metrics["model/train_loss"] for metrics in made.iterate(200)]
     assert len(told) == 4 == made.planned_updates(200) and told[-1] < 0.5 * told[0]
     assert isinstance(made, Learner) and len(made.series()["model_loss"]) == 200
+
+
+@pytest.mark.parametrize(("propagation", "times"), [(Mean, 1), (TS1, 3)])
+def test_a_sequence_is_rolled_out_for_each_elite_unless_nothing_is_drawn(
+    propagation: Any, times: int
+):
+    found = Imagination(propagation).score(learned(3), 5, Stopwatch())
+    assert isinstance(found, ImaginedScore) and found.particles == times
 
 
 def test_iterations_do_not_cut_a_fit_with_a_holdout_into_rounds():
