@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from suite.storage import IntegrityError
+from suite.worldmodels.diagnostics import Windows, calibration, prediction_errors
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
@@ -26,6 +27,10 @@ class Believed(Protocol):
 
     def noised(self, real: Experience, generator: torch.Generator) -> Experience:
         """What the model's data shall be of these transitions."""
+        ...
+
+    def judged(self, unseen: Experience) -> dict[str, float]:
+        """What to log of how well it says what it has not seen; it has been fitted."""
         ...
 
     def refit(self, data: Experience) -> dict[str, float]:
@@ -93,6 +98,14 @@ class Fitted:
         """With the noise that CS285 adds to the data of its models."""
         return real.noised(self.data_noise, generator)
 
+    def judged(self, unseen: Experience) -> dict[str, float]:
+        """How wrong a step is, and whether the ensemble knows; see ``diagnostics``."""
+        states = torch.stack([unseen.states, unseen.next_states])
+        found = Windows(states.cpu(), unseen.actions[None].cpu())
+        told = prediction_errors(self.fit.dynamics, found, (1,))
+        told = {"error_1": told["error_1"], **calibration(self.fit.dynamics, found)}
+        return {f"model/{name}": value for name, value in told.items()}
+
     def refit(self, data: Experience) -> dict[str, float]:
         """A round of the fit; the last epoch's loss and error, and all steps so far."""
         found = self.fit.run(data, self.steps)
@@ -138,6 +151,10 @@ class Given:
     def noised(self, real: Experience, generator: torch.Generator) -> Experience:
         """As they are."""
         return real
+
+    def judged(self, unseen: Experience) -> dict[str, float]:
+        """Nothing: it is right."""
+        return {}
 
     def refit(self, data: Experience) -> dict[str, float]:
         """Nothing to do."""

@@ -99,8 +99,9 @@ class MBPO(SAC):
     def _learn(self) -> None:
         age = self.num_timesteps - self._fitted_at
         if self._fitted_at < 0 or age >= self.fit_every:
-            started = time.perf_counter()
-            self._model_told = self.believed.refit(self.data.all())
+            started, data = time.perf_counter(), self.data.all()
+            told = self.believed.judged(data[-age:]) if self._fitted_at >= 0 else {}
+            self._model_told = told | self.believed.refit(data)
             self._fitted_at, self._updates_since = self.num_timesteps, 0
             self._lengthen()
             self._spent("model", started)
