@@ -462,7 +462,7 @@ def test_a_learned_model_does_too():
     told = list(agent.iterate(300))
     # The walls at -1 and 1 are what so small a network misses.
     assert told[-1]["model/holdout_error"] < 0.2
-    # What it was not fitted to yet is said almost as well; before the first fit nothing.
+    # What it was not fitted to is said almost as well; before the first fit nothing.
     assert 0 < told[-1]["model/error_1"] < 0.5 and "model/error_1" not in told[0]
     assert excess(lambda obs: agent.policy.predict(obs)[0]) < 0.1
 
