@@ -22,11 +22,13 @@ def collected(
     Args:
         ask: Finds out about one.
         names: Of which.
-        unread: Takes why some cannot be read though they are not damaged.
+        unread: Takes why some that are whole cannot be read here.
 
     Raises:
-        ValueError: If one is not there or cannot be read, without ``unread``.
+        Unsupported: If one cannot be read here, without ``unread``.
+        ValueError: If one is not there or makes no sense.
     """
+    from suite.minari_files import Unsupported
     from suite.storage import IntegrityError
 
     found: dict[str, Answer] = {}
@@ -36,7 +38,7 @@ def collected(
             found[name] = ask(name)
         except IntegrityError as reason:
             damaged[name] = str(reason)
-        except ValueError as reason:
+        except Unsupported as reason:
             if unread is None:
                 raise
             unread[name] = str(reason)

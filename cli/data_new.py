@@ -126,16 +126,28 @@ def _part(text: str) -> Part:
 def _quoted(text: str) -> str:
     """The text with its JSON objects and lists quoted, as a shell would need them."""
     pieces, end = [], 0
-    for found in re.finditer(r"(?<==)(?=[{\[])", text):
-        if (begin := found.start()) < end:
-            continue  # inside of another one
+    for found in re.finditer(r"(?:^|\s)\w+=(?=[{\[])", text):
+        begin = found.end()
+        before = "".join([*pieces, text[end:begin]])
+        if begin < end or _is_open(before):
+            continue  # inside of another one, or of quotes
         try:
             _, after = json.JSONDecoder().raw_decode(text, begin)
         except ValueError:
             continue
-        pieces += [text[end:begin], shlex.quote(text[begin:after])]
-        end = after
+        if not text[after : after + 1].strip():
+            pieces = [before, shlex.quote(text[begin:after])]
+            end = after
     return "".join([*pieces, text[end:]])
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quotation has begun in it and not ended."""
+    try:
+        shlex.split(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _wrappers() -> list[str]:

@@ -25,9 +25,9 @@ def predictions(folder: Path, steps: int, episode: int, to: Path | None) -> None
       suite-bench predictions runs/cs285-q2/default-1a2b3c4d/seed-0
       suite-bench predictions runs/cs285-q1/1x32-steps500-1a2b3c4d/seed-0 --episode 3
 
-    The first network of the model rolls an episode of random actions out from its
-    start, without looking at what happens. A specification names the Python that it
-    calls: give only folders that you trust.
+    The first of the networks that the model believes rolls an episode of random actions
+    out from its start, without looking at what happens. A specification names the
+    Python that it calls: give only folders that you trust.
     """
     from suite.predictions import draw, predicted
     from suite.process import prepare_process

@@ -88,13 +88,17 @@ def is_sealed(dataset_id: str) -> bool:
 
 
 # --------------------------------------------------------------------------- reading
+class Unsupported(ConfigError):
+    """A dataset that is whole and that nothing here can read, such as one of dicts."""
+
+
 def read_minari(dataset_id: str) -> Dataset:
     """A local dataset, ours or anybody's.
 
     Raises:
-        ValueError: If there is none, or its spaces are no flat boxes, or an episode is
-            none.
-        ConfigError: If it is in a format whose package is not installed.
+        ValueError: If there is none, or an episode is none.
+        Unsupported: If its spaces are no flat boxes, or it is in a format whose package
+            is not installed.
         IntegrityError: If it is damaged.
     """
     told, folder = metadata(dataset_id), _data(dataset_id)
@@ -107,10 +111,12 @@ def read_minari(dataset_id: str) -> Dataset:
         notes = stored.storage.get_episode_metadata(range(stored.total_episodes))
         ids = [note.get(ORIGINAL_ID) for note in notes]
         episodes = [_episode(each) for each in stored.iterate_episodes()]
+    except Unsupported as reason:
+        raise Unsupported(f"{dataset_id} cannot be read: {reason}") from None
     except ValueError as reason:
         raise ValueError(f"{dataset_id} holds no dataset: {reason}") from None
     except ImportError as reason:  # Minari's other formats need more than HDF5 does
-        raise ConfigError(
+        raise Unsupported(
             f"{dataset_id} is stored in a format that needs a package which is not "
             f"installed: {' '.join(str(reason).split())}"
         ) from None
@@ -135,7 +141,7 @@ def _minari() -> ModuleType:
 def _require_flat(observation: gym.Space, action: gym.Space) -> None:
     for name, space in (("observations", observation), ("actions", action)):
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-            raise ValueError(
+            raise Unsupported(
                 f"its {name} are of {space}; only flat boxes of numbers can be read"
             )
 

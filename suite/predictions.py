@@ -24,7 +24,7 @@ class Predicted:
     Attributes:
         benchmark: Whose model.
         true: (T + 1, S), what was observed.
-        predicted: (T + 1, S), by the first member on its own; the start is the true
+        predicted: (T + 1, S), by the first elite on its own; the start is the true
             one.
     """
 
@@ -41,8 +41,8 @@ class Predicted:
 def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
     """Let the model that a finished seed left predict an episode of random actions.
 
-    Use it for agents that fit a model (``MPC``, ``ModelFit``). The specification names
-    the Python that it calls: give only folders that you trust.
+    Use it for agents that fit one (``MPC``, ``MBPO``, ``ModelFit``). The specification
+    names the Python that it calls: give only folders that you trust.
 
     Args:
         home: The seed's folder.
@@ -84,31 +84,33 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
 
 def _model(spec: Benchmark, home: Path) -> Any:
     """The dynamics inside an agent, with the weights that its run left."""
-    fit = spec.agent.kwargs.get("fit")
-    if fit is None and isinstance(believed := spec.agent.kwargs.get("believed"), Part):
-        fit = believed.kwargs.get("fit")
+    believed = spec.agent.kwargs.get("believed")
+    inside = believed if isinstance(believed, Part) else spec.agent
+    fit = inside.kwargs.get("fit")
     part = fit.kwargs.get("dynamics") if isinstance(fit, Part) else None
     if not isinstance(part, Part):
         raise ConfigError(
-            f"of {spec.agent.call} a run keeps no model that could predict; those of "
-            "MPC, MBPO and ModelFit do"
+            f"a run of {spec.agent.call} leaves no model that predicts observations; "
+            "those of MPC, MBPO and ModelFit do"
         )
+    weights = _kept(home, is_policy=inside is spec.agent)
     dynamics = build(part, {})
-    weights = _kept(home)
     resolve("suite.worldmodels.state:load_weights")(dynamics, weights, str(home))
     return dynamics
 
 
-def _kept(home: Path) -> dict[str, Any]:
-    """The weights of a model beside the policy, or of the policy that is a model."""
+def _kept(home: Path, is_policy: bool) -> dict[str, Any]:
+    """The weights of a model beside the policy, or of the policy that has it inside."""
     if (home / "model").is_dir():
         tree = unpack(read_directory(home / "model"), home / "model")
         return tree["weights"]
+    if not is_policy:
+        raise ConfigError(f"{home} holds no model; run the seed again, with --fresh")
     files = read_directory(home / "policy")
     if "policy.safetensors" not in files:
         raise IntegrityError(f"{home / 'policy'} holds no weights")
     tensors = resolve("safetensors.torch:load")(files["policy.safetensors"])
-    # A policy that plans, of before models were kept, holds its own by this name.
+    # A policy that plans holds its model by this name.
     own = {name.removeprefix("dynamics."): tensors[name] for name in tensors}
     own.pop("is_fitted", None)
     return own

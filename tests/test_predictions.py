@@ -52,7 +52,7 @@ def test_what_has_no_model_or_is_not_finished_is_refused(tmp_path):
     without, planned = (str(finished(spec, tmp_path)) for spec in (TOY_PPO, TOY_MPC))
     for arguments, message in (
         ([str(tmp_path)], "there is no policy in"),
-        ([without], "of suite.agents.ppo:PPO a run keeps no"),
+        ([without], "a run of suite.agents.ppo:PPO leaves no"),
         ([planned, "--steps", "3", "--episode", "3"], "ended after 2 of 3 steps; ask"),
         ([str(tmp_path), "--steps", "0"], "steps must be at least 1, got 0"),
     ):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known by name, as they are to a process that imports them."""
     for spec in RESUMABLE.values():
         monkeypatch.setitem(benchmark._registered, spec.name, spec)
+    monkeypatch.setattr("suite.training.LONG", math.inf)  # however slow the disk is
 
 
 def contents(home: Path) -> dict[str, bytes]:
@@ -166,13 +169,26 @@ def test_without_an_intact_checkpoint_a_run_is_refused(tmp_path: Path):
     assert contents(home) == uninterrupted("ppo")
 
 
+class Clock:
+    """Time that passes by looking at it: every look is a second later."""
+
+    def __init__(self) -> None:
+        self.now, self.process_time = 0.0, time.process_time
+
+    def perf_counter(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
 def test_checkpoints_that_take_long_are_written_seldom(tmp_path: Path, monkeypatch):
-    # As if the first one had taken for ever.
-    monkeypatch.setattr("suite.training.LONG", 0.0)
-    monkeypatch.setattr("suite.training.SELDOM", 1e9)
-    home = stopped(tmp_path, TOY_PPO, 6)
-    assert [path.name for path in (home / "checkpoints").iterdir()] == ["1"]
-    assert notes(list(start(tmp_path, TOY_PPO))) == ["continues from iteration 2"]
+    monkeypatch.setattr("suite.training.time", Clock())
+    monkeypatch.setattr("suite.training.LONG", 0.5)
+    monkeypatch.setattr("suite.training.SELDOM", 5)
+    home = stopped(tmp_path, TOY_PPO, 2 * UPDATES)
+    folders = sorted(path.name for path in (home / "checkpoints").iterdir())
+    # The first one and, five times as long as it took later, another; two are left out.
+    assert folders == ["1", "3"]
+    assert notes(list(start(tmp_path, TOY_PPO))) == ["continues from iteration 4"]
     assert contents(home) == uninterrupted("ppo")
 
 

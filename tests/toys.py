@@ -252,7 +252,7 @@ def _offline(algorithm: str, **settings: Any) -> Benchmark:
     )
 
 
-def _model(**functions: Any) -> Part:
+def _model(batch_size: int = 8, **functions: Any) -> Part:
     """A fit of two small probabilistic networks, whose data are known later."""
     learned = sum(each is None for each in functions.values())
     ensemble = Part(
@@ -263,7 +263,7 @@ def _model(**functions: Any) -> Part:
         "suite.worldmodels.learned:LearnedDynamics",
         {"ensemble": ensemble, **functions},
     )
-    batches = Part("suite.worldmodels.batches:Bootstrap", {"batch_size": 8})
+    batches = Part("suite.worldmodels.batches:Bootstrap", {"batch_size": batch_size})
     holdout = Part("suite.worldmodels.batches:Holdout", {"elites": 1})
     return Part(
         "suite.worldmodels.fit:Fit",
@@ -309,7 +309,7 @@ TOY_MODEL = Benchmark(
     agent=Part(
         "suite.agents.model_fit:ModelFit",
         {
-            "fit": _model(reward=None),
+            "fit": _model(64, reward=None),  # four steps an epoch
             "updates_per_iteration": 4,
             "data_noise": 0.01,
         },

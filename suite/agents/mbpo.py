@@ -77,6 +77,7 @@ class MBPO(SAC):
         super().__init__(
             env, soft=soft, pace=pace, memory=memory, seed=seed, device=device
         )
+        _require_whole(believed)
         _require_fitting(believed.model, env)
         self.believed, self.branched = believed, branched or Branched()
         self.fit_every = fit_every
@@ -194,6 +195,17 @@ class MBPO(SAC):
     def save_model(self, folder: Path) -> None:
         """Write what it believes, unless that was given; see ``ModelBased``."""
         self.believed.save(folder)
+
+
+def _require_whole(believed: Any) -> None:
+    """See that all is there, before a run misses it at its end."""
+    names = ("model", "noised", "judged", "refit", "state", "load_state", "save")
+    missing = [name for name in names if not hasattr(believed, name)]
+    if missing:
+        raise ValueError(
+            f"{type(believed).__name__} is no Believed, it lacks {', '.join(missing)}; "
+            "hand over Fitted(fit) or Given(model)"
+        )
 
 
 def _require_fitting(model: Any, env: gym.vector.VectorEnv) -> None:

@@ -28,7 +28,8 @@ class ModelFit:
         data: What to fit to.
         fit: Of the model, without data of its own.
         updates_per_iteration: Gradient steps between two yields, rounded up to whole
-            epochs of the fit.
+            epochs of the fit. With a holdout the weights between are those of the
+            moment; the best ones are put back after the last iteration.
         data_noise: Ratio of ``Experience.noised``.
         seed: Of that noise.
         device: Of the model.

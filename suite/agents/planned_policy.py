@@ -60,7 +60,10 @@ class Imagination:
             reward = watch.timed("scoring", frozen.functions["reward"])
             frozen.functions["reward"] = reward
         model = self.propagation(frozen)
-        usual = 1 if isinstance(model, Mean) else len(frozen.elites)
+        inside: Any = model
+        while hasattr(inside, "model"):  # of what is around it, such as Penalised
+            inside = inside.model
+        usual = 1 if isinstance(inside, Mean) else len(frozen.elites)
         return score_with(model, horizon=horizon, particles=self.particles or usual)
 
 

@@ -26,8 +26,10 @@ class Vocabulary:
         Raises:
             ValueError: If it is of a class that is not known here.
         """
-        if not dataclasses.is_dataclass(part):
-            return list(part) if isinstance(part, tuple) else part
+        if part is None or isinstance(part, (bool, int, float, str)):
+            return part
+        if isinstance(part, (tuple, list)):
+            return [self.document(each) for each in part]
         name = type(part).__name__
         if self.kinds.get(name) is not type(part):
             raise ValueError(

@@ -23,9 +23,11 @@ class ImaginedScore:
 
     Use it for models that draw random numbers, learn their reward or are no ensemble.
     After a termination nothing is paid. Where the model dares no more (``Bounded``),
-    every step that is left pays the least that any sequence from the same state was
-    ever paid: else a planner would go there to escape rewards below 0. (A constant
-    penalty instead is MOReL's, Kidambi et al. 2020, eq. 2, arXiv:2005.05951.)
+    neither the unsure step nor its end is believed: it and every step that is left pay
+    the least that any sequence from the same state was paid in this call, 0 at most. So
+    a planner gains nothing by going there: not the rewards that are dreamed of, nor an
+    escape from costs. (A constant penalty instead is MOReL's, Kidambi et al. 2020,
+    eq. 2, arXiv:2005.05951.)
 
     Args:
         model: What is rolled out.
@@ -102,17 +104,18 @@ class ImaginedScore:
         running = torch.ones_like(total, dtype=torch.bool)
         for step in range(self.horizon):
             found = self.model.step(z, actions[:, step], generator=self.generator)
-            z, ends = found.next_z, found.terminated
-            # Not a product with 0: what follows an end may be infinite.
-            total = total + torch.where(running, found.reward, 0.0)
-            least = torch.where(running, torch.fmin(least, found.reward), least)
-            running = running & ~ends
-            unsure = running & truncated(self.model, z, ends)
-            left = torch.where(unsure, self.horizon - 1 - step, left)
+            z, paid = found.next_z, found.reward
+            unsure = running & truncated(self.model, z, found.terminated)
+            left = torch.where(unsure, self.horizon - step, left)
             running = running & ~unsure
-        worst = least.view(batch, -1).amin(dim=1)
+            # Not a product with 0: what follows an end may be infinite.
+            total = total + torch.where(running, paid, 0.0)
+            counts = running & paid.isfinite()
+            least = torch.where(counts, torch.minimum(least, paid), least)
+            running = running & ~found.terminated
+        worst = least.view(batch, -1).amin(dim=1).clamp(max=0.0)
         feared = left * worst.repeat_interleave(len(total) // batch)
-        return torch.where(left > 0, total + feared, total)
+        return total + feared
 
 
 def score_with(

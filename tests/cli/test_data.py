@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from test_failures import assert_one_sentence
 import suite.wrappers as w
 from suite import recipes
 from suite.datasets import load_dataset, save_dataset
+from suite_bench.data_new import _quoted
 
 
 @pytest.fixture(autouse=True)
@@ -289,6 +291,20 @@ def test_an_attack_of_ones_own_is_a_part_on_the_command_line(invoke, toy, quotes
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('A x={"a": [1, "b c"]} y=[1, 2]', ['x={"a": [1, "b c"]}', "y=[1, 2]"]),
+        ("""A x='{"a": "b=[1, 2]"}' y=1""", ['x={"a": "b=[1, 2]"}', "y=1"]),
+        ('A x={"a": " b=[1, 2]"}', ['x={"a": " b=[1, 2]"}']),
+        ("A name='std=[1, 2]'", ["name=std=[1, 2]"]),
+        ("A x=[1,2]y", ["x=[1,2]y"]),
+    ],
+)
+def test_json_needs_no_quotes_of_its_own_in_a_change(text: str, words: list[str]):
+    assert shlex.split(_quoted(text)) == ["A", *words]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")
 def test_verify_passes_over_what_it_cannot_read_unless_asked_for_it(invoke, toy):
     import minari
@@ -312,7 +328,9 @@ def test_verify_passes_over_what_it_cannot_read_unless_asked_for_it(invoke, toy)
     )
     done = invoke("data", "verify")
     assert done.exit_code == 0 and done.stdout.startswith(f"{toy}  intact")
-    assert "D4RL/dict-v0  not checked: D4RL/dict-v0 holds no dataset" in done.stderr
+    assert (
+        "D4RL/dict-v0  not checked: D4RL/dict-v0 cannot be read: its obs" in done.stderr
+    )
     found = json.loads(invoke("data", "verify", "--json").stdout)
     assert "only flat boxes" in found["D4RL/dict-v0"]["unread"]
     asked = invoke("data", "verify", "D4RL/dict-v0")
@@ -326,6 +344,11 @@ def test_a_dataset_in_a_format_that_is_not_installed_says_so(invoke, toy, monkey
     monkeypatch.setattr("minari.MinariDataset", lacking)
     done = invoke("data", "stats", toy)
     assert_one_sentence(done, 3, "needs a package which is not installed: pyarrow")
+
+
+def test_verify_does_not_pass_over_data_for_want_of_minari(invoke, toy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    assert_one_sentence(invoke("data", "verify"), 3, "Minari datasets need minari")
 
 
 # ---------------------------------------------------------------------------- failures

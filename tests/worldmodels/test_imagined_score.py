@@ -121,21 +121,41 @@ class Path:
 
 @pytest.mark.parametrize("offset", [0.0, -10.0], ids=["rewards", "costs"])
 def test_a_sequence_that_leaves_what_the_model_knows_never_gains_by_it(offset: float):
-    # From 0: 1 2 2 2; 3, unsure, and three steps left; from 1: 1 1 1 1; 2 3, two left.
+    # From 0: 1 2 2 2; 3, unsure, of four; from 1: 1 1 1 1; 2, 3, unsure, of three.
     moves = torch.tensor([[[1, 1, 0, 0], [3, 0, 0, 0]], [[0, 0, 0, 0], [1, 1, 0, 0]]])
     starts = torch.tensor([[0.0], [1.0]])
     found = ImaginedScore(Path(offset), horizon=4)(starts, moves[..., None].float())
-    # The least that was paid is 1 from either start.
-    by_hand = torch.tensor([[7.0, 3 + 3 * 1], [4.0, 5 + 2 * 1]])
-    torch.testing.assert_close(found, by_hand + 4 * offset)
+    least = min(1 + offset, 0)  # the least that was paid, from either start
+    by_hand = [[7 + 4 * offset, 4 * least], [4 + 4 * offset, 2 + offset + 3 * least]]
+    torch.testing.assert_close(found, torch.tensor(by_hand))
+
+
+class Cliff(Path):
+    """Rewards of 1; an end below -1, and something unheard of, unsure, beyond 2."""
+
+    def step(self, z: torch.Tensor, action: torch.Tensor, *, generator: Any = None):
+        following = z + action
+        paid = torch.ones(len(z))
+        paid[following[:, 0] > 2] = self.offset
+        return Transition(following, paid, following[:, 0] < -1)
+
+
+@pytest.mark.parametrize("dream", [1000.0, -torch.inf, torch.nan])
+def test_what_the_model_dreams_of_where_it_is_unsure_is_not_believed(dream: float):
+    moves = torch.tensor([[[0, 0, 0], [-2, 0, 0], [3, 0, 0], [0, 0, 3]]])
+    found = ImaginedScore(Cliff(dream), horizon=3)(
+        torch.zeros(1, 1), moves[..., None].float()
+    )
+    # On and on; an end that is known; unsure at once; unsure in the last step.
+    torch.testing.assert_close(found, torch.tensor([[3.0, 1.0, 0.0, 2.0]]))
 
 
 def test_an_ensemble_that_dares_no_more_is_scored_so():
     bounded = Bounded(Mean(far_model()), 0.5, MaxDeviation())
     ones = torch.ones(1, 1, 4, 1)
     paid = ImaginedScore(bounded, horizon=4)(torch.ones(1, 1), ones)
-    # The members say 2 and 0, so that the model stops at once, at their mean, 1.
-    assert paid.item() == pytest.approx(1.0 + 3 * 1.0)
+    # The members say 2 and 0, so that the model stops at once; nothing is known.
+    assert paid.item() == 0
 
 
 class ExactObstacles:

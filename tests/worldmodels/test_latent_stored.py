@@ -73,8 +73,12 @@ def test_what_is_not_ours_is_refused(tmp_path):
     class Own(Direct):
         pass
 
-    with pytest.raises(ValueError, match="a part of another module cannot be saved"):
-        save_latent(model(dynamics=Own()), tmp_path / "own")
+    class Plain:  # it keeps to the protocol and is no dataclass
+        keeps_simplices, network = True, Direct().network
+
+    for dynamics in (Own(), Plain()):
+        with pytest.raises(ValueError, match="of another module cannot be saved, got"):
+            save_latent(model(dynamics=dynamics), tmp_path / "own")
     with pytest.raises(ValueError, match="and save_latent a LatentModel; got Latent"):
         save_dynamics(model(), tmp_path / "own")  # pyright: ignore[reportArgumentType]
     save_latent(model(), tmp_path / "good")
