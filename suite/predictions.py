@@ -152,6 +152,6 @@ def draw(found: Predicted, path: Path) -> Path:
     canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     title = f"{found.benchmark}: mean prediction error {found.error:.3g}"
     canvas.suptitle(title, fontsize=11)
-    canvas.supxlabel("steps", fontsize=8)
+    panels[(rows - 1) * columns].set_xlabel("step", fontsize=8)
     canvas.savefig(path, metadata={"Software": None})
     return path
