@@ -61,8 +61,8 @@ class MPC:
         device: Of model and planner.
 
     Raises:
-        ValueError: If counts do not come out even, or environment, model and planner do
-            not fit together.
+        ValueError: If counts do not come out even, the first steps are too few for the
+            fit, or environment, model and planner do not fit together.
 
     Source: Chua et al. 2018, algorithm 1, arXiv:1805.12114; Nagabandi et al. 2018,
     algorithm 1, arXiv:1708.02596, without the rows.
@@ -84,6 +84,7 @@ class MPC:
     ):
         _require_rows(env, initial_steps=initial_steps, batch_size=batch_size)
         _require_end(fit, fit_epochs)
+        fit.require(initial_steps)
         if data_noise < 0:
             raise ValueError(f"data_noise must be 0 or more, got {data_noise}")
         self.envs, self.fit, self.fit_epochs = env, fit, fit_epochs

@@ -12,6 +12,10 @@ import torch
 class Batches(Protocol):
     """Which rows each member sees."""
 
+    def require(self, rows: int, members: int) -> None:
+        """Refuse too few rows, before an epoch needs them."""
+        ...
+
     def steps(self, rows: int) -> int:
         """Gradient steps of one epoch."""
         ...
@@ -37,6 +41,19 @@ class Disjoint:
     batch_size: int = 512
     steps_per_epoch: int = 20
 
+    def require(self, rows: int, members: int) -> None:
+        """Refuse fewer rows than are dealt out in a step.
+
+        Raises:
+            ValueError: If there are too few to be distinct.
+        """
+        needed = members * self.batch_size
+        if needed > rows:
+            raise ValueError(
+                f"{members} members with {self.batch_size} distinct rows each need "
+                f"{needed} transitions, got {rows}; lower batch_size or use Bootstrap"
+            )
+
     def steps(self, rows: int) -> int:
         """Gradient steps of one epoch."""
         return self.steps_per_epoch
@@ -49,12 +66,8 @@ class Disjoint:
         Raises:
             ValueError: If there are too few rows to be distinct.
         """
+        self.require(rows, members)
         needed = members * self.batch_size
-        if needed > rows:
-            raise ValueError(
-                f"{members} members with {self.batch_size} distinct rows each need "
-                f"{needed} transitions, got {rows}; lower batch_size or use Bootstrap"
-            )
         for _ in range(self.steps_per_epoch):
             yield _distinct(rows, needed, generator).view(members, self.batch_size)
 
@@ -73,6 +86,9 @@ class Bootstrap:
     """
 
     batch_size: int = 256
+
+    def require(self, rows: int, members: int) -> None:
+        """Any number of rows can be drawn again and again."""
 
     def steps(self, rows: int) -> int:
         """Gradient steps of one epoch."""

@@ -77,6 +77,17 @@ class Fit:
         self._waited, self.is_done = 0, False
 
     # ---------------------------------------------------------------------- rounds
+    def require(self, rows: int) -> None:
+        """Refuse a number of transitions that are too few to fit to.
+
+        Use it before they are collected.
+
+        Raises:
+            ValueError: If nothing could be held out, or a step needs more.
+        """
+        trained = rows - self._held_count(rows)
+        self.batches.require(trained, self.dynamics.ensemble.members)
+
     def begin(self, data: Experience) -> None:
         """Start a round on these transitions; weights and Adam's memory stay.
 
@@ -91,17 +102,22 @@ class Fit:
 
     def _attach(self, data: Experience) -> None:
         """Split the data as the round's seed says."""
-        rows, held = len(data), 0
-        if self.holdout is not None:
-            held = min(int(rows * self.holdout.share), self.holdout.largest)
-            if held < 1:
-                raise ValueError(
-                    f"{rows} transitions have no share of {self.holdout.share} to hold "
-                    "out; give more, or holdout=None"
-                )
+        rows = len(data)
+        held = self._held_count(rows)
         own = torch.Generator().manual_seed(self._round_seed)
         order = torch.randperm(rows, generator=own).to(data.states.device)
         self._data, self._held, self._trained = data, order[:held], order[held:]
+
+    def _held_count(self, rows: int) -> int:
+        if self.holdout is None:
+            return 0
+        held = min(int(rows * self.holdout.share), self.holdout.largest)
+        if held < 1:
+            raise ValueError(
+                f"{rows} transitions have no share of {self.holdout.share} to hold "
+                "out; give more, or holdout=None"
+            )
+        return held
 
     def _normalise(self) -> None:
         assert self._data is not None

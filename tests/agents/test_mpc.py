@@ -322,6 +322,11 @@ class Unbounded(ObstaclesVectorEnv):
         ),
         (lambda: agent(batch_size=41), "multiple of the 2 rows .* got 41"),
         (lambda: agent(initial_steps=0), "initial_steps must be at least 1, got 0"),
+        (lambda: agent(initial_steps=60), "each need 64 transitions, got 60; lower"),
+        (
+            lambda: agent(fit=Fit(learned(), holdout=Holdout(0.01)), initial_steps=60),
+            r"60 transitions have no share of 0\.01 to hold out",
+        ),
         (lambda: agent(fit_epochs=0), "fit_epochs must be at least 1, got 0"),
         (lambda: agent(fit_epochs=None), "this fit has no such; give it a Holdout"),
         (lambda: agent(data_noise=-1), "data_noise must be 0 or more, got -1"),
