@@ -147,11 +147,12 @@ def draw(found: Predicted, path: Path) -> Path:
         )
         panel.set_title(f"{number}", loc="left", fontsize=8)
         panel.tick_params(labelsize=7)
+        if number == (rows - 1) * columns:
+            panel.set_xlabel("step", fontsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     handles, names = panels[0].get_legend_handles_labels()
     canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     title = f"{found.benchmark}: mean prediction error {found.error:.3g}"
     canvas.suptitle(title, fontsize=11)
-    panels[(rows - 1) * columns].set_xlabel("step", fontsize=8)
     canvas.savefig(path, metadata={"Software": None})
     return path
