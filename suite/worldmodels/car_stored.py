@@ -12,7 +12,7 @@ from suite.worldmodels import car_plants
 from suite.worldmodels.car import Adapter, Car, Friction, Residual
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.car_servo import Servo
-from suite.worldmodels.described import Vocabulary
+from suite.worldmodels.described import Vocabulary, stored_tree
 from suite.worldmodels.state import load_weights
 
 SCHEMA = 1
@@ -67,9 +67,7 @@ def load_car(
     Raises:
         IntegrityError: If the directory is not what was written.
     """
-    tree = unpack(read_directory(folder), Path(folder))
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise IntegrityError(f"{folder} holds no model of a car of this version")
+    tree = stored_tree(folder, SCHEMA, "model of a car")
     try:
         car, members = PARTS.described(tree["car"]), int(tree["members"])
         # The seeds' weights are replaced at once.

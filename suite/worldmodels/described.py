@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+from suite.checkpoints import unpack
+from suite.storage import IntegrityError, read_directory
 
 
 class Vocabulary:
@@ -52,3 +56,20 @@ class Vocabulary:
         kind = self.kinds[document["kind"]]
         rest = {n: self.described(v) for n, v in document.items() if n != "kind"}
         return kind(**rest)
+
+
+def stored_tree(folder: str | Path, schema: int, what: str) -> dict[str, Any]:
+    """What a model's directory holds, verified.
+
+    Args:
+        folder: The directory.
+        schema: Which version of it is understood.
+        what: It should hold, for the message.
+
+    Raises:
+        IntegrityError: If it is not what was written, or of another version.
+    """
+    tree = unpack(read_directory(folder), Path(folder))
+    if not isinstance(tree, dict) or tree.get("schema") != schema:
+        raise IntegrityError(f"{folder} holds no {what} of this version")
+    return tree

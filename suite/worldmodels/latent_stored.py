@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite.checkpoints import pack, unpack
-from suite.storage import IntegrityError, read_directory, write_directory
-from suite.worldmodels.described import Vocabulary
+from suite.checkpoints import pack
+from suite.storage import IntegrityError, write_directory
+from suite.worldmodels.described import Vocabulary, stored_tree
 from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import Direct, LatentModel
 from suite.worldmodels.latent_heads import Scalar, TwoHot
@@ -50,9 +50,7 @@ def load_latent(folder: str | Path, *, device: str = "cpu") -> LatentModel:
     Raises:
         IntegrityError: If the directory is not what was written.
     """
-    tree = unpack(read_directory(folder), Path(folder))
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise IntegrityError(f"{folder} holds no latent model of this version")
+    tree = stored_tree(folder, SCHEMA, "latent model")
     try:
         parts = {n: PARTS.described(tree[n]) for n in ("size", "dynamics", "reward")}
         sizes = int(tree["obs_size"]), int(tree["action_size"])

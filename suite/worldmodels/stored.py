@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from suite.checkpoints import pack, unpack
+from suite.checkpoints import pack
 from suite.envs.task import Task, never
-from suite.storage import IntegrityError, read_directory, write_directory
+from suite.storage import IntegrityError, write_directory
+from suite.worldmodels.described import stored_tree
 from suite.worldmodels.ensemble import ACTIVATIONS, Ensemble, GaussianEnsemble
 from suite.worldmodels.learned import LearnedDynamics, task_functions
 from suite.worldmodels.normaliser import Folded
@@ -78,9 +79,7 @@ def load_dynamics(
         IntegrityError: If the directory is not what was written.
         ValueError: If the functions are not those it was fitted with.
     """
-    tree = unpack(read_directory(folder), Path(folder))
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise IntegrityError(f"{folder} holds no dynamics of this version")
+    tree = stored_tree(folder, SCHEMA, "dynamics")
     ensemble = _ensemble(tree, folder)
     functions = {
         "reward": reward,
