@@ -4,7 +4,9 @@
 these reproduce: 3 networks of 2x250 units fitted to noisy data by Adam, 1000 sequences
 at every step, the best one's first action. What differs:
 
-- ``default`` is a fast preset: hidden layers are SiLU's. ``paper`` is the log's, tanh.
+- ``default`` is a fast preset: hidden layers are SiLU's. ``bf16`` is the same with the
+  hidden layers in bfloat16 while planning, for processors that multiply it natively;
+  others refuse it. ``paper`` is the log's, tanh.
 - Episodes run side by side, as many as fit into an iteration's steps, all planned for
   at once: the model does not change meanwhile, so they are as independent as the log's
   one after another. Rows go on with their episodes in the next iteration.
@@ -24,7 +26,14 @@ from suite_bench.benchmarks.off_policy import returns
 
 SEEDS = (0, 1, 2)
 CANDIDATES, MEMBERS = 1000, 3
+NEEDS = "a processor with bfloat16 products"
 TANH = {"agent.fit.dynamics.ensemble.activation": "tanh"}
+BFLOAT16 = {
+    "agent.imagination": Part(
+        "suite.agents.planned_policy:Imagination",
+        {"hidden_dtype": Ref("torch:bfloat16")},
+    )
+}
 # A few plans of few sequences, so that a smoke run takes seconds.
 TINY_PLANNER = {"agent.planner.horizon": 3, "agent.planner.candidates": 20}
 TINY_FIT = {
@@ -214,6 +223,7 @@ def _scales(
         "smoke": Scale("seconds", smoke),
         "quick": Scale(times["quick"], quick),
         "default": Scale(times["default"]),
+        "bf16": Scale(f"less than {times['default']}; {NEEDS}", BFLOAT16),
         "paper": Scale(
             f"{times['paper']}; the log's tanh",
             {**TANH, "seeds": list(course.paper_seeds)},

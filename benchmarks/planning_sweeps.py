@@ -13,6 +13,7 @@ from suite_bench.benchmarks.off_policy import ONE_SEED
 from suite_bench.benchmarks.planning import (
     CHEETAH,
     MEMBERS,
+    NEEDS,
     REACHER,
     SEEDS,
     TANH,
@@ -146,6 +147,7 @@ register(
             "smoke": SweepScale("half a minute, all of it tiny"),
             "quick": SweepScale("5 minutes, two iterations of few sequences, one seed"),
             "default": SweepScale("7 hours of a core"),
+            "bf16": SweepScale(f"less than 7 hours; {NEEDS}"),
             "paper": SweepScale("2 hours of a core, the log's tanh, one seed"),
         },
         figures=(
@@ -195,6 +197,7 @@ register(
             "smoke": SweepScale("seconds, all of it tiny"),
             "quick": SweepScale("10 minutes, two iterations of few sequences"),
             "default": SweepScale("11 hours of a core"),
+            "bf16": SweepScale(f"less than 11 hours; {NEEDS}"),
             "paper": SweepScale("4 hours of a core, the log's tanh, one seed"),
         },
         figures=(Curves("learning-curves", "train/return_mean"), Bars("final")),

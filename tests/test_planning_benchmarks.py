@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from suite import sweep
 from suite.benchmark import Benchmark, get
@@ -59,6 +60,22 @@ def test_settings_are_those_of_the_logs_command(name):
     iteration, steps, _ = reference.rows[-1]
     # What is told for the end is beside our evaluation after the last update.
     assert (iteration, steps) == (LOG[name][-1] + 1, get(name).total_timesteps)
+
+
+def test_bf16_is_default_but_for_the_hidden_layers_while_planning():
+    key = "agent.imagination"
+    specs = [get(name) for name in LOG] + [
+        cell.spec for name in ("cs285-q4", "cs285-q5") for cell in sweep.get(name).cells
+    ]
+    for spec in specs:
+        half = spec.at_scale("bf16")
+        imagination = build(half.agent.kwargs["imagination"], {})
+        assert imagination.hidden_dtype is torch.bfloat16
+        settings = half.settings.items()
+        assert {k: v for k, v in settings if not k.startswith(key)} == spec.settings
+    for name in ("cs285-q4", "cs285-q5"):
+        cells = sweep.get(name).at_scale("bf16").cells
+        assert all(key + ".hidden_dtype.ref" in cell.spec.settings for cell in cells)
 
 
 def test_three_fits_differ_as_in_the_log():
