@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -98,10 +98,7 @@ def _show_benchmark(spec: Benchmark) -> None:
     from suite.units import unit
 
     click.echo("\nSettings (--set key=value):")
-    settings = spec.settings
-    width = max(map(len, settings)) + 2
-    for key, value in settings.items():
-        click.echo(f"  {key:{width}}{json.dumps(value)}")
+    _show_settings({key: json.dumps(value) for key, value in spec.settings.items()})
     click.echo("\nScales (--scale name):")
     for scale_name, scale in spec.scales.items():
         click.echo(f"  {scale_name:10}{scale.time}")
@@ -114,11 +111,19 @@ def _show_benchmark(spec: Benchmark) -> None:
             click.echo(f"  iteration {iteration:4}  {steps:>9,} steps  {shown:>6}")
 
 
+def _show_settings(told: Mapping[str, str]) -> None:
+    width = max(map(len, told)) + 2
+    for key, value in told.items():
+        click.echo(f"  {key:{width}}{value}")
+
+
 def _show_sweep(grid: Sweep) -> None:
     click.echo("\nAxes (--only 'axis=value|value,axis=value'):")
     width = max(map(len, grid.axes)) + 2
     for axis, values in grid.axes.items():
         click.echo(f"  {axis:{width}}{', '.join(map(str, values))}")
+    click.echo("\nSettings (--set key=value), of all cells:")
+    _show_settings(_common([cell.spec.settings for cell in grid.cells]))
     click.echo("\nScales (--scale name):")
     for name, scale in grid.scales.items():
         at = grid.cells_at(name)
@@ -133,3 +138,13 @@ def _show_sweep(grid: Sweep) -> None:
             click.echo(f"{what}: {name}")
     names = ", ".join(figure.name for figure in grid.figures)
     click.echo(textwrap.fill(f"Figures: {names}", 88))
+
+
+def _common(cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings that all cells have, each with its value or how many it has."""
+    told = {}
+    for key in cells[0]:
+        if all(key in cell for cell in cells):
+            values = dict.fromkeys(json.dumps(cell[key]) for cell in cells)
+            told[key] = ", ".join(values) if len(values) < 5 else "differ by cell"
+    return told

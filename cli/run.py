@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from suite_bench.errors import WrongUse
 from suite_bench.options import (
     command_line,
     device_option,
@@ -21,6 +19,8 @@ from suite_bench.options import (
     scale_option,
     threads_option,
 )
+from suite_bench.specified import named, seeds_option, set_option, settings
+from suite_bench.specified import seeds as numbers
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
@@ -28,16 +28,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("benchmark", metavar="NAME|SPEC.json")
-@click.option(
-    "--seeds", help="Such as 0, 0-2 or 0,3; the benchmark's own if not given."
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a setting; `suite-bench show NAME` lists them. Repeatable.",
-)
+@seeds_option
+@set_option
 @scale_option
 @out_option
 @device_option
@@ -75,7 +67,7 @@ def run(
     stdout; learning curves into the run folder.
     """
     spec = _specification(benchmark, scale, assignments)
-    chosen = _seeds(seeds) if seeds is not None else spec.seeds
+    chosen = numbers(seeds) if seeds is not None else spec.seeds
     from suite.artefacts import artefacts
     from suite.runs import RunFolder
 
@@ -109,38 +101,13 @@ def run(
 
 def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Benchmark:
     from suite.benchmark import Benchmark, get
-    from suite.parts import ConfigError
     from suite.process import prepare_process
-    from suite.settings import parse
 
-    if name.endswith(".json"):
-        try:
-            spec = Benchmark.from_json(json.loads(Path(name).read_bytes()))
-        except (FileNotFoundError, IsADirectoryError):
-            raise WrongUse(f"there is no file {name}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as reason:
-            raise ConfigError(f"{name} is not JSON: {reason}") from None
-    else:
-        spec = get(name)
-    try:
-        settings = dict(parse(assignment) for assignment in assignments)
-    except ValueError as reason:
-        raise WrongUse(f"--set: {reason}") from None
+    spec, changes = named(name, get, Benchmark.from_json), settings(assignments)
     prepare_process()  # before anything imports torch
-    spec = spec.at_scale(scale).with_settings(settings)
+    spec = spec.at_scale(scale).with_settings(changes)
     spec.check()
     return spec
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    seeds: list[int] = []
-    for item in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", item)
-        first, last = (found[1], found[2] or found[1]) if found else ("1", "0")
-        if int(first) > int(last) or int(last) - int(first) >= 1000:
-            raise WrongUse(f"--seeds must read 0, 0-2 or 0,3, got {text!r}")
-        seeds += range(int(first), int(last) + 1)
-    return tuple(dict.fromkeys(seeds))
 
 
 def _tell_plan(

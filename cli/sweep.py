@@ -24,6 +24,8 @@ from suite_bench.options import (
     threads_option,
 )
 from suite_bench.plot import publish, title
+from suite_bench.specified import named, seeds_option, set_option, settings
+from suite_bench.specified import seeds as numbers
 from suite_bench.watch import watch
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     metavar="AXIS=VALUE,...",
     help="Part of it, such as 'algo=cql,env=hopper,k=0|30,seed=0', in quotes.",
 )
+@seeds_option
+@set_option
 @scale_option
 @out_option
 @click.option(
@@ -58,6 +62,8 @@ if TYPE_CHECKING:
 def sweep(
     name: str,
     only: str,
+    seeds: str | None,
+    assignments: tuple[str, ...],
     scale: str,
     out: Path,
     reuse: Path | None,
@@ -75,11 +81,14 @@ def sweep(
       suite-bench sweep offline-corruption --scale smoke --jobs 2
       suite-bench sweep offline-corruption --only algo=cql,env=hopper,k=30,seed=0
       suite-bench sweep offline-corruption --jobs 2 --reuse docs/results
+      suite-bench sweep cs285-q5 --set agent.fit.learning_rate=3e-4 --seeds 0-4
 
     Every seed of every cell is a run of its own: finished ones are skipped, unfinished
     ones go on after their last update, one that fails stops no other. So the same
-    command continues after an interruption, and several may share a folder. Progress
-    goes to stderr, the table to stdout, figures and numbers into the sweep's folder.
+    command continues after an interruption, and several may share a folder. A setting
+    is changed in all cells, and such a sweep has a folder of its own; table and figures
+    are of the seeds that --seeds names. Progress goes to stderr, the table to stdout,
+    figures and numbers into the sweep's folder.
     """
     from suite.jobs import Failed
     from suite.named_data import require_data, strays
@@ -87,7 +96,7 @@ def sweep(
 
     if fresh and reuse is not None:
         raise WrongUse("--fresh runs everything again, --reuse nothing that is there")
-    grid = _grid(name, scale)
+    grid = _grid(name, scale, assignments, seeds)
     trials = grid.trials(only)
     grid.check(trials)
     folder = SweepFolder.of(grid, out)
@@ -115,22 +124,17 @@ def sweep(
         raise _first(failures, len(trials))
 
 
-def _grid(name: str, scale: str) -> Sweep:
-    from suite import sweep
-    from suite.parts import ConfigError
+def _grid(
+    name: str, scale: str, assignments: tuple[str, ...], seeds: str | None
+) -> Sweep:
     from suite.process import prepare_process
+    from suite.sweep import Sweep, get
 
-    if name.endswith(".json"):
-        try:
-            grid = sweep.Sweep.from_json(json.loads(Path(name).read_bytes()))
-        except (FileNotFoundError, IsADirectoryError):
-            raise WrongUse(f"there is no file {name}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as reason:
-            raise ConfigError(f"{name} is not JSON: {reason}") from None
-    else:
-        grid = sweep.get(name)
+    grid, changes = named(name, get, Sweep.from_json), settings(assignments)
+    if seeds is not None:
+        changes["seeds"] = list(numbers(seeds))
     prepare_process()  # before anything imports torch
-    return grid.at_scale(scale)
+    return grid.at_scale(scale).with_settings(changes)
 
 
 def _reused(

@@ -7,6 +7,7 @@ other run, into runs/<sweep>/<cell>-<digest>/seed-<n>.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ from typing import Any
 from suite.cell import PLAIN_WORD, SEED, Cell, Value, label, spelled
 from suite.figures import Figure, figure_from_json
 from suite.parts import ConfigError, canonical, to_json
-from suite.settings import record, require_fields
+from suite.settings import differences, record, require_fields
+from suite.settings import label as run_label
 from suite.unknown_names import UnknownName, no_such
 
 
@@ -193,6 +195,32 @@ class Sweep:
             figures=tuple(figures),
         )
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Sweep:
+        """This sweep with other values in all cells, at keys as ``--set`` takes them.
+
+        Its name says which, as a run folder's does, so that their results lie apart;
+        ``seeds`` alone leave it as it is. Take the scale first.
+
+        Raises:
+            ConfigError: If a cell has no such key, the value is of the wrong type, or
+                cells that differ would no longer.
+        """
+        cells = tuple(_changed(cell, settings) for cell in self.cells)
+        before, after = ([c.spec.digest for c in cs] for cs in (self.cells, cells))
+        if before == after:
+            return replace(self, cells=cells)
+        if len(set(after)) < len(set(before)):
+            later = next(i for i, digest in enumerate(after) if digest in after[:i])
+            same = f"{cells[after.index(after[later])].label} and {cells[later].label}"
+            raise ConfigError(
+                f"with {' and '.join(settings)} set, {same} are the same; leave out "
+                "what the cells differ in"
+            )
+        words = differences(cells[0].spec.settings, self.cells[0].spec.settings)
+        told = run_label(self.name, words).replace("+", "-and")  # a plain name
+        digest = hashlib.sha256("".join(after).encode()).hexdigest()
+        return replace(self, name=f"{told}-{digest[:8]}", cells=cells)
+
     # ----------------------------------------------------------------- selection
     def trials(self, only: str = "") -> list[Trial]:
         """The work, the dearest first; of two alike the lower seed.
@@ -244,6 +272,13 @@ class Sweep:
                     raise UnknownName(no_such(axis, word.strip(), known))
                 chosen.setdefault(axis, []).append(known[word.strip()])
         return chosen
+
+
+def _changed(cell: Cell, settings: Mapping[str, Any]) -> Cell:
+    try:
+        return replace(cell, spec=cell.spec.with_settings(settings))
+    except ConfigError as reason:
+        raise ConfigError(f"{cell.label}: {reason}") from reason
 
 
 # --------------------------------------------------------------------- the registry

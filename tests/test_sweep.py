@@ -132,6 +132,40 @@ def sweep_scale(settings: dict[str, Any]) -> Any:
     return Scale("no time", settings)
 
 
+# ---------------------------------------------------------------------------- settings
+def test_a_setting_is_changed_in_every_cell_and_told_by_the_name():
+    changed = DIALS.with_settings({"total_timesteps": 500})
+    assert {cell.spec.total_timesteps for cell in changed.cells} == {500}
+    assert changed.name.startswith("dials-total_timesteps500-")
+    assert [c.label for c in changed.cells] == [c.label for c in DIALS.cells]
+    others = DIALS.with_settings({"total_timesteps": 501})
+    assert len({DIALS.name, changed.name, others.name}) == 3
+    assert changed.with_settings({"total_timesteps": 500}) == changed
+    assert Sweep.from_json(changed.to_json()) == changed
+
+
+def test_many_settings_still_make_a_plain_name():
+    settings = {"env.num_envs": 1234567, "every": 87654321, "start": "a-policy" * 5}
+    assert "-and" in DIALS.with_settings(settings).name
+
+
+def test_other_seeds_lie_beside_those_that_are_there():
+    more = DIALS.with_settings({"seeds": [7, 8]})
+    assert more.name == DIALS.name
+    assert {trial.seed for trial in more.trials()} == {7, 8}
+    folders = [cell.folder_name for cell in more.cells]
+    assert folders == [cell.folder_name for cell in DIALS.cells]
+
+
+def test_a_setting_that_the_cells_differ_in_is_refused():
+    kinds = tuple(Cell({"steps": n}, replace(spec(1), every=n)) for n in (1, 2, 3))
+    grid = Sweep("x", "", kinds)
+    with pytest.raises(ConfigError, match="with every set, steps1 and steps2 are the"):
+        grid.with_settings({"every": 5})
+    with pytest.raises(ConfigError, match="steps1: no setting 'evry'; a benchmark has"):
+        grid.with_settings({"evry": 5})
+
+
 # --------------------------------------------------------------------------- selection
 def test_the_dearest_units_come_first_and_of_two_alike_the_lower_seed():
     found = chosen("")

@@ -73,6 +73,7 @@ def test_list_and_show_know_sweeps(known):
     lines = [line.split() for line in shown.splitlines()]
     assert ["k", "0,", "30,", "60"] in lines and ["seed", "0,", "1,", "2"] in lines
     assert "smoke     12 cells; no time" in shown
+    assert ["env.num_envs", "1"] in lines and "evaluation.level" in shown
     assert Sweep.from_json(json.loads(known("show", "dials", "--json").stdout)) == DRAWN
     assert_one_sentence(known("show", "dails"), 2, "did you mean dials")
 
@@ -123,6 +124,18 @@ def test_a_part_runs_alone_and_the_whole_knows_of_it(known):
     assert str(HOME / "figures" / "final.png") in told["figures"]
 
 
+def test_settings_and_seeds_of_a_sweep_are_those_that_are_typed(known):
+    arguments = ("--set", "total_timesteps=1000", "--seeds", "3,4", "--jobs", "1")
+    done = known("sweep", "dials", *ONE[:2], "--only", "k=0,env=hopper", *arguments)
+    assert done.exit_code == 0, done.stderr
+    (home,) = Path("runs").glob("dials-smoke-total_timesteps1000-*")
+    results = sorted(home.glob("*/seed-*/result.json"))
+    assert [path.parent.name for path in results] == ["seed-3", "seed-4"] * 2
+    assert all(read_json(path)["timesteps"] == 1000 for path in results)
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert ["cql-hopper-k0", "2/2"] in rows and ["iql-hopper-k0", "2/2"] in rows
+
+
 def test_fresh_runs_finished_units_again(known):
     known("sweep", "dials", *ONE)
     (log,) = HOME.glob("cql-hopper-k30-*/seed-0/run.log")
@@ -142,6 +155,9 @@ def test_fresh_runs_finished_units_again(known):
         (["sweep", "list.json"], 3, "sweep must be a JSON object, got []"),
         (["sweep", "dials", "--scale", "smok"], 2, "did you mean smoke"),
         (["sweep", "dials", "--only", "alg=cql"], 2, "did you mean algo"),
+        (["sweep", "dials", "--seeds", "2-1"], 2, "--seeds must read 0, 0-2 or 0,3"),
+        (["sweep", "dials", "--set", "every"], 2, "--set: a setting must read key=va"),
+        (["sweep", "dials", "--set", "evry=1"], 3, "cql-hopper-k0: no setting 'evry'"),
         (["sweep", "dials", "--only", "k=45"], 2, "no k '45'; there is 0, 30, 60"),
         (["plot", "nowhere"], 3, "there is no sweep in nowhere; give a folder such as"),
         (["plot", "."], 3, "there is no sweep in"),
