@@ -88,7 +88,7 @@ register(
         scales={
             "smoke": SweepScale("2 minutes, all of it tiny", ITS_36),
             "quick": SweepScale("5 minutes, a fifth of the updates, one seed", ITS_36),
-            "default": SweepScale("18 hours of a core, 20,000 updates of small networks"),
+            "default": SweepScale("18 hours of a core, 20,000 updates of 2x64"),
             "paper": SweepScale("two weeks, 500,000 updates", ITS_36),
         },
         figures=(
