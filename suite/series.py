@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from suite.storage import IntegrityError, write_file
+from suite.float_archives import read_floats, write_floats
 
 WINDOW = 1000  # steps of a rolling variance
 
@@ -35,10 +33,7 @@ def write_series(path: Path, series: Mapping[str, np.ndarray]) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {n: np.asarray(v, np.float32) for n, v in series.items()}
-    np.savez(content, **arrays)
-    write_file(path, content.getvalue())
+    write_floats(path, series)
 
 
 def read_series(path: Path) -> dict[str, np.ndarray]:
@@ -47,16 +42,7 @@ def read_series(path: Path) -> dict[str, np.ndarray]:
     Raises:
         IntegrityError: If it is damaged or holds anything else.
     """
-    try:
-        content = io.BytesIO(path.read_bytes())
-        with np.load(content, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as reason:
-        raise IntegrityError(f"{path} is missing or damaged: {reason}") from None
-    for name, values in found.items():
-        if values.dtype != np.float32 or values.ndim != 1:
-            raise IntegrityError(f"{path} holds no series as {name!r}")
-    return found
+    return read_floats(path, "series", ndim=1)
 
 
 def rolling_variance(values: np.ndarray, window: int = WINDOW) -> np.ndarray:
