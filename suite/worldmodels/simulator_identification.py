@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,10 @@ import torch
 from suite.envs.mushr import Drift
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_gaps import Gap
-from suite.storage import IntegrityError, write_directory
+from suite.storage import write_directory
 from suite.transitions import Dataset
 from suite.worldmodels.car import CAR
-from suite.worldmodels.car_identification import (
-    Bounds,
-    CrossEntropy,
-    misfit,
-    residuals,
-)
+from suite.worldmodels.identification import Bounds, NumberSearch, residuals
 
 
 def driven(
@@ -83,7 +77,7 @@ class Beginnings:
         return residuals(torch.as_tensor(found), torch.as_tensor(self.truth))
 
 
-class GapIdentification:
+class GapIdentification(NumberSearch):
     """Finds numbers of a gap by the cross-entropy method; a ``Learner``.
 
     An update is a generation; each candidate is a simulator of its own.
@@ -121,12 +115,10 @@ class GapIdentification:
             raise ValueError(
                 f"a gap has the numbers {', '.join(names)}, got {', '.join(unknown)}"
             )
-        self.search = CrossEntropy(
-            bounds, candidates=candidates, elites=elites, seed=seed
-        )
+        counts = {"candidates": candidates, "elites": elites}
+        super().__init__(data, bounds, **counts, seed=seed)
         self.beginnings = Beginnings(data, trajectories, horizon)
-        self.threads, self._sha256 = threads, data.sha256
-        self.num_timesteps = self.sim_steps = 0
+        self.threads = threads
 
     def gap(self, values: np.ndarray) -> Gap:
         """The car with some numbers (D,)."""
@@ -141,44 +133,6 @@ class GapIdentification:
     def model(self) -> IdentifiedGap:
         """The best so far."""
         return IdentifiedGap(self.gap(self.search.best))
-
-    def planned_updates(self, total_timesteps: int) -> int:
-        """As many generations."""
-        return total_timesteps
-
-    def iterate(self, total_timesteps: int) -> Iterator[dict[str, float]]:
-        """Generations; yields the misfit of the best and the mean, and its numbers."""
-        while self.num_timesteps < total_timesteps:
-            started = time.perf_counter()
-            drawn = self.search.ask()
-            costs = np.array([misfit(self.residuals(values)) for values in drawn])
-            self.search.tell(drawn, costs)
-            self.num_timesteps += 1
-            best = self.search.named(self.search.best)
-            yield {
-                "identification/misfit": self.search.best_cost,
-                "identification/misfit_mean": float(costs.mean()),
-                **{f"identification/{name}": value for name, value in best.items()},
-                "time/rollouts_seconds": time.perf_counter() - started,
-            }
-
-    def state(self) -> dict[str, Any]:
-        """All that the next generation depends on but the data."""
-        counters = {"num_timesteps": self.num_timesteps, "sim_steps": self.sim_steps}
-        return {"data": self._sha256, "search": self.search.state(), **counters}
-
-    def load_state(self, tree: dict[str, Any]) -> None:
-        """Take over a ``state()``.
-
-        Raises:
-            IntegrityError: If it is of other data.
-        """
-        if tree["data"] != self._sha256:
-            raise IntegrityError(
-                f"it was fitted to data of sha256 {tree['data']}, not {self._sha256}"
-            )
-        self.search.load_state(tree["search"])
-        self.num_timesteps, self.sim_steps = tree["num_timesteps"], tree["sim_steps"]
 
 
 class IdentifiedGap:

@@ -10,16 +10,12 @@ import torch
 from suite.storage import IntegrityError
 from suite.worldmodels.car import Car
 from suite.worldmodels.car_dynamics import CarDynamics
-from suite.worldmodels.car_identification import (
-    CrossEntropy,
-    Identification,
-    misfit,
-    residuals,
-)
+from suite.worldmodels.car_identification import Identification
 from suite.worldmodels.car_motion import moved
 from suite.worldmodels.car_plants import Kinematic
 from suite.worldmodels.car_servo import Servo
 from suite.worldmodels.car_stored import load_car, save_car
+from suite.worldmodels.identification import CrossEntropy, misfit, residuals
 
 # The car in closed form has no limits.
 CAR = Car(Servo(low=-0.6, high=0.6), adapter=None, residual=None)
