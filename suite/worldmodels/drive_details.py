@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.worldmodels.open_loop import Rolled, measured, rolled
+from suite.worldmodels.drive_errors import Rolled, measured, rolled
 from suite.worldmodels.recordings import Recordings
 
 KEPT = ("ade", "error_1s", "fde", "state_mse")

@@ -13,8 +13,9 @@ from suite.transitions import Dataset
 from suite.worldmodels.car import Adapter, Car, Residual
 from suite.worldmodels.car_dynamics import CarDynamics
 from suite.worldmodels.car_ensemble import CarMean
+from suite.worldmodels.drive_errors import drive_errors, tail
 from suite.worldmodels.dynamics import Transition
-from suite.worldmodels.open_loop import OpenLoop, open_loop, tail
+from suite.worldmodels.open_loop import OpenLoop
 from suite.worldmodels.recordings import Recordings
 
 
@@ -36,7 +37,7 @@ class Truth:
 
 
 def errors(model, data: Dataset, history: int = 0):
-    return open_loop(model, Recordings.of(data, history), 0.05)
+    return drive_errors(model, Recordings.of(data, history), 0.05)
 
 
 def test_the_truth_makes_no_error():
