@@ -31,9 +31,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from suite.agents.behaviour import PACKAGED, SquashedGaussian, save_behaviour
-from suite.collection import collect
-from suite.process import prepare_process, provenance
+from suite.data.collection import collect
 from suite.recipes import D4RL
+from suite.running.process import prepare_process, provenance
 
 EPISODES = 200  # a card's score
 COLUMNS = ("step", "cpu_s", "deterministic", "stochastic", "stochastic_std")

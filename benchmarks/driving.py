@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
 from suite.cell import Cell
-from suite.figures import Bars
+from suite.results.figures import Bars
 from suite.sweep import Sweep, SweepScale
 from suite.sweep import register as register_sweep
 from suite_bench.benchmarks.mushr_cars import IDENTIFIED, MODELS, bare, plant

@@ -18,8 +18,8 @@ from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale
 from suite.cell import Cell
-from suite.figures import Bars, Curves
 from suite.parts import Ref
+from suite.results.figures import Bars, Curves
 from suite.sweep import Sweep, SweepScale, register
 from suite_bench.benchmarks.mbpo import SEEDS, soft
 from suite_bench.benchmarks.off_policy import ONE_SEED, pace, returns

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from suite.cell import Cell
-from suite.drive_figures import Distribution, Growth, Paths, SeedBoxes, Tails
+from suite.results.drive_figures import Distribution, Growth, Paths, SeedBoxes, Tails
 from suite.sweep import Sweep, SweepScale, register
 from suite_bench.benchmarks.mushr import CONFIGS, CONTROL, TAILS, Config, car_spec
 

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
-from suite.cards import LOCAL
+from suite.data.cards import LOCAL
 
 ENVS = {
     "halfcheetah": "BatchedHalfCheetah-v5",

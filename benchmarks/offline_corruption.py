@@ -16,7 +16,7 @@ from typing import Any
 
 from suite.benchmark import Benchmark, Part, Scale
 from suite.cell import Cell
-from suite.figures import Bars, Comparison, Curves
+from suite.results.figures import Bars, Comparison, Curves
 from suite.sweep import Sweep, SweepScale, register
 from suite_bench.benchmarks.offline import cell_spec
 

@@ -14,7 +14,7 @@ from typing import Any
 from suite.benchmark import Benchmark, Env, Part, Scale
 from suite.benchmark import register as register_benchmark
 from suite.cell import Cell
-from suite.figures import Bars, Curves
+from suite.results.figures import Bars, Curves
 from suite.sweep import Sweep, SweepScale, register
 from suite_bench.benchmarks.off_policy import ONE_SEED, pace, returns
 from suite_bench.benchmarks.pwm_parts import (

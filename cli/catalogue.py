@@ -95,7 +95,7 @@ def show(name: str, as_json: bool) -> None:
 
 def _show_benchmark(spec: Benchmark) -> None:
     from suite.parts import to_json
-    from suite.units import unit
+    from suite.results.units import unit
 
     click.echo("\nSettings (--set key=value):")
     _show_settings({key: json.dumps(value) for key, value in spec.settings.items()})

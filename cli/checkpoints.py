@@ -25,10 +25,10 @@ def checkpoints(folder: Path, key: int, episodes: int | None) -> None:
     specification names the Python that it calls: give only folders that you trust.
     """
     from suite.benchmark import Benchmark
-    from suite.checkpoint_scores import scored, stability
-    from suite.process import prepare_process
+    from suite.results.checkpoint_scores import scored, stability
+    from suite.results.units import unit
+    from suite.running.process import prepare_process
     from suite.storage import read_json
-    from suite.units import unit
 
     prepare_process()  # before anything imports torch
     settings = {} if episodes is None else {"evaluation.episodes": episodes}

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from suite.units import UNITS, Unit, unit
+from suite.results.units import UNITS, Unit, unit
 from suite_bench.options import json_option
 from suite_bench.plot import print_table, spread
 
 if TYPE_CHECKING:
-    from suite.comparison import Compared
     from suite.evaluation import Interval
+    from suite.results.comparison import Compared
 
 
 @click.command()
@@ -66,9 +66,9 @@ def compare(
           --column train/return_mean --over 8-15 --confidence 90
       suite-bench compare runs/sac-hopper/default-* runs/mbpo-hopper/default-*
     """
-    from suite.comparison import compare as compared
-    from suite.comparison import span, told
-    from suite.sweep_folder import SweepFolder, results_of_runs
+    from suite.results.comparison import compare as compared
+    from suite.results.comparison import span, told
+    from suite.running.sweep_folder import SweepFolder, results_of_runs
 
     if any(folder.glob("seed-*")):
         results = results_of_runs([folder, *others])

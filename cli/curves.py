@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from suite.units import Unit, unit
+from suite.results.units import Unit, unit
 
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
 DASHES = ("--", "-.", ":")  # of scores without learning
@@ -15,7 +15,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     """Draw a summary's curves: each seed thin, their mean bold, the log's dashed.
 
     Args:
-        found: Of ``suite.run_folder.summary``.
+        found: Of ``suite.running.run_folder.summary``.
         path: The PNG to write.
 
     Returns:

@@ -28,7 +28,7 @@ def collected(
         Unsupported: If one cannot be read here, without ``unread``.
         ValueError: If one is not there or makes no sense.
     """
-    from suite.minari_files import Unsupported
+    from suite.data.minari_files import Unsupported
     from suite.storage import IntegrityError
 
     found: dict[str, Answer] = {}

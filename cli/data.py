@@ -48,7 +48,7 @@ def list_datasets(as_json: bool) -> None:
       suite-bench data list
       suite-bench data list --json
     """
-    from suite.minari_files import local_ids, metadata, root
+    from suite.data.minari_files import local_ids, metadata, root
     from suite.recipes import can_be_made, recipe, recipe_ids
     from suite.trajectories import trajectory_ids
 
@@ -101,9 +101,9 @@ def show(source: str, as_json: bool) -> None:
       suite-bench data show suite/hopper-medium-v0
       suite-bench data show suite/hopper-k30-v0 --json
     """
-    from suite.dataset_files import is_file
+    from suite.data.dataset_files import is_file
+    from suite.data.minari_files import metadata
     from suite.datasets import dataset_card
-    from suite.minari_files import metadata
 
     card = dataset_card(source)
     if as_json:
@@ -135,9 +135,9 @@ def verify(sources: Sequence[str], as_json: bool) -> None:
       suite-bench data verify
       suite-bench data verify suite/hopper-medium-v0 mine.npz
     """
+    from suite.data.minari_files import local_ids
+    from suite.data.published import is_published
     from suite.datasets import verify as verified
-    from suite.minari_files import local_ids
-    from suite.published import is_published
     from suite_bench.data_tables import Bar
 
     names = list(sources or local_ids())
@@ -190,7 +190,7 @@ def stats(source: str, picture: Path | None, as_json: bool) -> None:
       suite-bench data stats suite/hopper-medium-v0
       suite-bench data stats mine.npz --picture returns.png
     """
-    from suite.cards import statistics
+    from suite.data.cards import statistics
     from suite.datasets import load_dataset
 
     found = statistics(load_dataset(source))

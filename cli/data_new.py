@@ -43,10 +43,10 @@ def make(dataset_id: str, d4rl_scale: bool, as_json: bool) -> None:
       suite-bench data make suite/halfcheetah-mixed-v0 --d4rl-scale
       suite-bench data make suite/mushr-real-v0
     """
+    from suite.data.minari_files import require_free
     from suite.datasets import save_dataset
-    from suite.minari_files import require_free
-    from suite.process import prepare_process
     from suite.recipes import make_dataset, recipe
+    from suite.running.process import prepare_process
     from suite.trajectories import Trajectories, make_trajectories, trajectories
     from suite_bench.data_tables import Bar
 
@@ -204,8 +204,8 @@ def import_dataset(
       suite-bench data import my_logs.npz mine/logs-v0
       suite-bench data import sysid_trajs mine/car-v0 --steer-scale 0.38
     """
+    from suite.data.mushr_text import read_mushr_text
     from suite.datasets import load_dataset, require_new, save_dataset
-    from suite.mushr_text import read_mushr_text
 
     require_new(dataset_id)
     if not path.exists():
@@ -221,7 +221,7 @@ def import_dataset(
 
 
 def _described(dataset: Dataset, env_id: str | None, d4rl_scale: bool) -> Dataset:
-    from suite.cards import D4RL, described, robot_of
+    from suite.data.cards import D4RL, described, robot_of
 
     if env_id is not None:
         dataset = described(dataset, env_id)
@@ -237,7 +237,7 @@ def _described(dataset: Dataset, env_id: str | None, d4rl_scale: bool) -> Datase
 
 
 def _tell(name: str, dataset: Dataset, as_json: bool) -> None:
-    from suite.cards import stored_card
+    from suite.data.cards import stored_card
     from suite_bench.data_tables import print_card
 
     card = stored_card(dataset, name)

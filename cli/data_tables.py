@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from suite.published import compared
+from suite.data.published import compared
 
 WIDTH = 40  # of the longest bar of a histogram
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from suite.units import unit
+from suite.results.units import unit
 from suite_bench.errors import explained
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
-    from suite.jobs import Event, Job
+    from suite.running.jobs import Event, Job
     from suite.runs import Progress as RunProgress
 
 
@@ -51,7 +51,7 @@ class SeedScreen:
 
     def take(self, event: Event) -> None:
         """Show what happened."""
-        from suite.jobs import Failed, Moment, Started
+        from suite.running.jobs import Failed, Moment, Started
 
         seed = event.job.seed
         if isinstance(event, Started):

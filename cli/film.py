@@ -43,7 +43,7 @@ def film(name: str, scale: str, seed: int, steps: int, every: int, into: Path) -
       suite-bench film mushr-mppi --into docs/envs/mushr_lap.gif
     """
     from suite.benchmark import get
-    from suite.films import drive_film, write_gif
+    from suite.results.films import drive_film, write_gif
 
     spec = get(name).at_scale(scale)
     spec.check()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from suite.units import SHARE, Unit, unit
+from suite.results.units import SHARE, Unit, unit
 from suite_bench.errors import NotIntact, explained
 from suite_bench.options import json_option
 
 if TYPE_CHECKING:
-    from suite.jobs import Failed, Job
-    from suite.sweep_folder import SweepFolder
+    from suite.running.jobs import Failed, Job
+    from suite.running.sweep_folder import SweepFolder
 
 
 @click.command()
@@ -38,7 +38,7 @@ def plot(folder: Path, to: Path | None, as_json: bool) -> None:
     Nothing is run and nothing that the files name is imported. What has not finished
     is left out.
     """
-    from suite.sweep_folder import SweepFolder
+    from suite.running.sweep_folder import SweepFolder
 
     damaged = publish(SweepFolder(folder), as_json, [], to)
     if damaged:
@@ -65,9 +65,9 @@ def publish(
     Returns:
         Results that are there and cannot be read: why, by name.
     """
-    from suite.figures import draw
+    from suite.results.figures import draw
+    from suite.results.sweep_results import summary
     from suite.storage import write_json
-    from suite.sweep_results import summary
 
     results = folder.results()
     found = summary(results)
@@ -104,7 +104,7 @@ def print_tables(
     """Print a summary: a row a cell, then all tasks together.
 
     Args:
-        found: Of ``suite.sweep_results.summary``.
+        found: Of ``suite.results.sweep_results.summary``.
         written: From a name to how a reader wants it.
         selected: Cells to show though they have no results.
     """

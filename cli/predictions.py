@@ -29,8 +29,8 @@ def predictions(folder: Path, steps: int, episode: int, to: Path | None) -> None
     out from its start, without looking at what happens. A specification names the
     Python that it calls: give only folders that you trust.
     """
-    from suite.predictions import draw, predicted
-    from suite.process import prepare_process
+    from suite.results.predictions import draw, predicted
+    from suite.running.process import prepare_process
 
     prepare_process()  # before anything imports torch
     found = predicted(folder, steps=steps, seed=episode)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from suite.units import UNITS, Unit, unit
+from suite.results.units import UNITS, Unit, unit
 from suite_bench.options import json_option
 
 if TYPE_CHECKING:
-    from suite.run_folder import RunFolder
+    from suite.running.run_folder import RunFolder
 
 
 @click.command()
@@ -26,7 +26,7 @@ def report(folder: Path, as_json: bool) -> None:
       suite-bench report runs/pickcube-awr/default-1a2b3c4d
       suite-bench report runs/pickcube-awr/default-1a2b3c4d --json
     """
-    from suite.run_folder import RunFolder
+    from suite.running.run_folder import RunFolder
 
     is_seed = folder.name.startswith("seed-")
     publish(RunFolder(folder.parent if is_seed else folder), as_json)
@@ -34,7 +34,7 @@ def report(folder: Path, as_json: bool) -> None:
 
 def publish(folder: RunFolder, as_json: bool) -> None:
     """Draw a run folder's curves and print its table or JSON."""
-    from suite.run_folder import summary
+    from suite.running.run_folder import summary
     from suite_bench.curves import draw
 
     found = summary(folder)

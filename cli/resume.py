@@ -29,11 +29,11 @@ def resume(run: Path, jobs: int, threads: int | None, as_json: bool) -> None:
     stopped. A specification names the Python that it calls: resume only what you
     trust.
     """
-    from suite.jobs import Job
-    from suite.named_data import require_data, strays
+    from suite.data.named_data import require_data, strays
     from suite.parts import ConfigError
-    from suite.process import prepare_process
-    from suite.run_folder import RunFolder
+    from suite.running.jobs import Job
+    from suite.running.process import prepare_process
+    from suite.running.run_folder import RunFolder
 
     is_seed = run.name.startswith("seed-")
     folder = RunFolder(run.parent if is_seed else run)

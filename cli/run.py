@@ -68,7 +68,7 @@ def run(
     """
     spec = _specification(benchmark, scale, assignments)
     chosen = numbers(seeds) if seeds is not None else spec.seeds
-    from suite.artefacts import artefacts
+    from suite.running.artefacts import artefacts
     from suite.runs import RunFolder
 
     folder = RunFolder.of(spec, out)
@@ -76,8 +76,8 @@ def run(
     if dry_run:
         _tell_plan(spec, folder, chosen, fresh, as_json)
         return
-    from suite.jobs import Job
-    from suite.named_data import SameData, require_data, strays
+    from suite.data.named_data import SameData, require_data, strays
+    from suite.running.jobs import Job
     from suite_bench.seeds import carry_out
 
     command, same = command_line(), SameData(is_local=True)
@@ -101,7 +101,7 @@ def run(
 
 def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Benchmark:
     from suite.benchmark import Benchmark, get
-    from suite.process import prepare_process
+    from suite.running.process import prepare_process
 
     spec, changes = named(name, get, Benchmark.from_json), settings(assignments)
     prepare_process()  # before anything imports torch
@@ -113,7 +113,7 @@ def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Bench
 def _tell_plan(
     spec: Benchmark, folder: Any, seeds: tuple[int, ...], fresh: bool, as_json: bool
 ) -> None:
-    from suite.named_data import missing, strays
+    from suite.data.named_data import missing, strays
 
     todo = [seed for seed in seeds if fresh or folder.result(seed) is None]
     lacks = missing([spec] if todo else [])

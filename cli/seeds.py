@@ -11,8 +11,8 @@ from suite_bench.report import publish
 from suite_bench.watch import watch
 
 if TYPE_CHECKING:
-    from suite.jobs import Job
-    from suite.run_folder import RunFolder
+    from suite.running.jobs import Job
+    from suite.running.run_folder import RunFolder
 
 
 def carry_out(
@@ -36,7 +36,7 @@ def carry_out(
     Raises:
         Interrupted: At Ctrl-C, with how to go on; ``Stopped`` at SIGTERM.
     """
-    from suite.parallel import executor
+    from suite.running.parallel import executor
     from suite_bench.display import SeedScreen
 
     events = executor(side_by_side, jobs, threads).run(jobs)

@@ -29,9 +29,9 @@ from suite_bench.specified import seeds as numbers
 from suite_bench.watch import watch
 
 if TYPE_CHECKING:
-    from suite.jobs import Failed, Job
+    from suite.running.jobs import Failed, Job
+    from suite.running.sweep_folder import SweepFolder
     from suite.sweep import Sweep, Trial
-    from suite.sweep_folder import SweepFolder
 
 
 @click.command()
@@ -90,9 +90,9 @@ def sweep(
     are of the seeds that --seeds names. Progress goes to stderr, the table to stdout,
     figures and numbers into the sweep's folder.
     """
-    from suite.jobs import Failed
-    from suite.named_data import require_data, strays
-    from suite.sweep_folder import SweepFolder
+    from suite.data.named_data import require_data, strays
+    from suite.running.jobs import Failed
+    from suite.running.sweep_folder import SweepFolder
 
     if fresh and reuse is not None:
         raise WrongUse("--fresh runs everything again, --reuse nothing that is there")
@@ -127,7 +127,7 @@ def sweep(
 def _grid(
     name: str, scale: str, assignments: tuple[str, ...], seeds: str | None
 ) -> Sweep:
-    from suite.process import prepare_process
+    from suite.running.process import prepare_process
     from suite.sweep import Sweep, get
 
     grid, changes = named(name, get, Sweep.from_json), settings(assignments)
@@ -140,8 +140,8 @@ def _grid(
 def _reused(
     folder: SweepFolder, grid: Sweep, trials: Sequence[Trial], source: Path | None
 ) -> list[str]:
-    from suite.kept_results import reuse
-    from suite.sweep_folder import SweepFolder
+    from suite.running.kept_results import reuse
+    from suite.running.sweep_folder import SweepFolder
 
     if source is None:
         return []
@@ -160,7 +160,7 @@ def _watched(
     side_by_side: int,
     threads: int | None,
 ) -> list[Failed]:
-    from suite.parallel import executor, patiently
+    from suite.running.parallel import executor, patiently
     from suite_bench.sweep_display import SweepScreen
 
     events = patiently(executor(side_by_side, made, threads), made)
@@ -196,7 +196,7 @@ def _tell_plan(
     as_json: bool,
     broken: Mapping[Trial, Exception],
 ) -> None:
-    from suite.named_data import missing, strays
+    from suite.data.named_data import missing, strays
 
     whole = [trial for trial in trials if trial not in broken]
     states = {trial: "new" if fresh else folder.state(trial) for trial in whole}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from suite.units import unit
+from suite.results.units import unit
 from suite_bench.errors import explained
 from suite_bench.plot import title
 
 if TYPE_CHECKING:
-    from suite.jobs import Event, Job
+    from suite.running.jobs import Event, Job
     from suite.runs import Progress as RunProgress
 
 Key = tuple[Path, int]
@@ -59,7 +59,7 @@ class SweepScreen:
 
     def take(self, event: Event) -> None:
         """Show what happened."""
-        from suite.jobs import Failed, Finished, Held, Moment, Started
+        from suite.running.jobs import Failed, Finished, Held, Moment, Started
 
         job, key = event.job, _key(event.job)
         if isinstance(event, Started):

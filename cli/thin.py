@@ -43,8 +43,8 @@ def thin(folder: Path, into: Path) -> None:
 
 
 def _sweep(folder: Path, into: Path) -> tuple[Path, dict[Any, int]]:
-    from suite.kept_results import thin as copy
-    from suite.sweep_folder import SweepFolder
+    from suite.running.kept_results import thin as copy
+    from suite.running.sweep_folder import SweepFolder
 
     source = SweepFolder(folder)
     target = SweepFolder.of(source.sweep(), into)
@@ -52,8 +52,8 @@ def _sweep(folder: Path, into: Path) -> tuple[Path, dict[Any, int]]:
 
 
 def _run(folder: Path, into: Path) -> tuple[Path, dict[Any, int]]:
-    from suite.kept_results import thin_run
-    from suite.run_folder import RunFolder, summary
+    from suite.running.kept_results import thin_run
+    from suite.running.run_folder import RunFolder, summary
     from suite_bench.curves import draw
 
     source = RunFolder(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from suite_bench.errors import Interrupted, Stopped, Terminated
 
 if TYPE_CHECKING:
-    from suite.jobs import Event, Failed
+    from suite.running.jobs import Event, Failed
 
 
 class Screen(Protocol):
@@ -50,7 +50,7 @@ def watch(
     Raises:
         Interrupted: At Ctrl-C, ``Stopped`` at SIGTERM.
     """
-    from suite.jobs import Failed
+    from suite.running.jobs import Failed
 
     failures: list[Failed] = []
     try:

@@ -35,7 +35,7 @@ def load_policy(name: str, device: str = "cpu"):
         suite.runs.IntegrityError: If the file does not match its recorded hash.
     """
     # Imported here because torch and SB3 cost two seconds that `import suite` must not.
-    from suite.process import silence_old_gym
+    from suite.running.process import silence_old_gym
 
     silence_old_gym()
     from suite.agents.policies import load_policy as load

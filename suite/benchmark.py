@@ -114,8 +114,8 @@ class Benchmark:
             An agent that learns from data takes none: there it is updates, gradient
             steps or the generations of a search.
         evaluation: Called with (policy, key); returns a flat dict of numbers.
-        metric: The headline key of the evaluation's result; ``suite.units`` knows its
-            unit.
+        metric: The headline key of the evaluation's result; ``suite.results.units``
+            knows its unit.
         wrappers: Applied to every environment, the first one innermost.
         start: Name of a packaged policy or a folder to start from, or None.
         data: A ``suite.transitions.Dataset`` for an agent that takes ``data``, or None.

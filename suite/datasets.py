@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.collection import collect as collect
-from suite.dataset_files import HDF5, is_file, read_card, read_file, write_npz
-from suite.minari_files import (
+from suite.data.collection import collect as collect
+from suite.data.dataset_files import HDF5, is_file, read_card, read_file, write_npz
+from suite.data.minari_files import (
     CARD,
     local_ids,
     metadata,
@@ -17,8 +17,8 @@ from suite.minari_files import (
     require_id,
     write_minari,
 )
+from suite.data.recording import recorded as recorded
 from suite.parts import Part, build
-from suite.recording import recorded as recorded
 from suite.storage import IntegrityError
 from suite.transitions import Dataset as Dataset
 from suite.unknown_names import near

@@ -15,10 +15,10 @@ from typing import Any
 
 import gymnasium as gym
 
-from suite.cards import D4RL, robot_of
-from suite.collection import Behaviour, UniformBehaviour, collect
+from suite.data.cards import D4RL, robot_of
+from suite.data.collection import Behaviour, UniformBehaviour, collect
+from suite.data.packaged import behaviour_names
 from suite.datasets import Change, corrupt
-from suite.packaged import behaviour_names
 from suite.parts import resolve
 from suite.trajectories import trajectory_ids
 from suite.transitions import Dataset

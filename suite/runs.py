@@ -32,18 +32,18 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from suite.artefacts import artefacts
 from suite.benchmark import Benchmark
 from suite.checkpoints import Checkpoints, Found
 from suite.parts import ConfigError
-from suite.process import cores, prepare_process, provenance, resolve_device
-from suite.run_folder import RunFolder as RunFolder
+from suite.running.artefacts import artefacts
+from suite.running.process import cores, prepare_process, provenance, resolve_device
+from suite.running.run_folder import RunFolder as RunFolder
+from suite.running.training import Origin, Training
+from suite.running.training import Progress as Progress
 from suite.storage import IntegrityError as IntegrityError
 from suite.storage import read_directory as read_directory
 from suite.storage import read_json, remove_leftovers, write_json
 from suite.storage import write_directory as write_directory
-from suite.training import Origin, Training
-from suite.training import Progress as Progress
 
 log = logging.getLogger("suite.runs")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.cards import D4RL
+from suite.data.cards import D4RL
 from suite.evaluation import normalized_score, require_finite
 from suite.unknown_names import no_such
 

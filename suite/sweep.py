@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suite.cell import PLAIN_WORD, SEED, Cell, Value, label, spelled
-from suite.figures import Figure, figure_from_json
 from suite.parts import ConfigError, canonical, to_json
+from suite.results.figures import Figure, figure_from_json
 from suite.settings import differences, record, require_fields
 from suite.settings import label as run_label
 from suite.unknown_names import UnknownName, no_such

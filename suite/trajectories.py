@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from suite.cards import versions
+from suite.data.cards import versions
+from suite.data.excitation import OPEN_LOOP, Lap, Pursuit, Speeds, lap
 from suite.envs import mushr
 from suite.envs.mushr import Drift
 from suite.envs.mushr_gaps import GAPS, Gap
-from suite.excitation import OPEN_LOOP, Lap, Pursuit, Speeds, lap
-from suite.process import cores
+from suite.running.process import cores
 from suite.transitions import Dataset
 
 STEPS = 200  # of a trajectory: 10 s

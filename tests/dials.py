@@ -14,7 +14,7 @@ from toys import ToyTask
 
 from suite.benchmark import Benchmark, Env, Part, Scale
 from suite.cell import Cell
-from suite.figures import Bars, Comparison, Curves
+from suite.results.figures import Bars, Comparison, Curves
 from suite.sweep import Sweep, SweepScale
 
 STEPS = 1000  # of an update

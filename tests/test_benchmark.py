@@ -12,7 +12,6 @@ import pytest
 from toys import TOY, Shift
 
 from suite import benchmark
-from suite.artefacts import references, referred
 from suite.benchmark import Benchmark, Env, get, names, register
 from suite.parts import (
     ConfigError,
@@ -24,6 +23,7 @@ from suite.parts import (
     frozen,
     to_json,
 )
+from suite.running.artefacts import references, referred
 from suite.runs import RunFolder, run_seed
 from suite.settings import label, parse
 from suite.unknown_names import UnknownName

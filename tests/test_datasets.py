@@ -15,6 +15,7 @@ from minari.data_collector import EpisodeBuffer
 from stored import dataset, numbered
 
 import suite.wrappers as w
+from suite.data.minari_files import root
 from suite.datasets import (
     Dataset,
     build_dataset,
@@ -24,7 +25,6 @@ from suite.datasets import (
     save_dataset,
     verify,
 )
-from suite.minari_files import root
 from suite.parts import Part
 from suite.storage import IntegrityError
 from suite.transitions import BY_TRANSITION, LAYOUT
@@ -326,7 +326,7 @@ def test_a_zip_that_lost_its_last_entries_is_refused():
 
 
 def test_nothing_is_left_of_a_write_that_fails(store: Path, monkeypatch):
-    monkeypatch.setattr("suite.minari_files._notes", lambda dataset: 1 / 0)
+    monkeypatch.setattr("suite.data.minari_files._notes", lambda dataset: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_dataset(dataset(), "suite/toy-v0")
     assert [path.name for path in (store / "suite").iterdir()] == [

@@ -20,12 +20,14 @@ PACKAGES = {
 
 ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
 DATA = ("suite.arrays", "suite.transitions", "suite.playback")  # below every layer
+BEHIND = ("data", "results", "running")  # folders of modules that are services, too
 # The other modules at the top of `suite` stand beside the layers: they name an agent by
 # a string and load it only when asked for.
 SERVICES = tuple(
-    f"suite.{path.stem}"
-    for path in sorted((ROOT / "suite").glob("*.py"))
-    if f"suite.{path.stem}" not in (*DATA, "suite.__init__", "suite._version")
+    ".".join(["suite", *path.relative_to(ROOT / "suite").with_suffix("").parts])
+    for folder in (".", *BEHIND)
+    for path in sorted((ROOT / "suite" / folder).glob("*.py"))
+    if path.stem not in ("__init__", "_version", "arrays", "transitions", "playback")
 )
 SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
@@ -36,6 +38,7 @@ MAY_IMPORT = {
     "suite.envs": DATA,
     "suite.wrappers": DATA,
     **dict.fromkeys(SERVICES, (*SIMULATION, *SERVICES)),
+    **{f"suite.{name}": (*SIMULATION, *SERVICES) for name in BEHIND},
     "suite.worldmodels": (*SIMULATION, *SERVICES),
     "suite.agents": (*SIMULATION, *SERVICES, "suite.worldmodels"),
 }

@@ -12,7 +12,7 @@ import toys
 
 from suite.benchmark import Benchmark, Part
 from suite.parts import ConfigError
-from suite.run_folder import RunFolder, summary
+from suite.running.run_folder import RunFolder, summary
 from suite.runs import run_seed
 from suite.storage import read_json, read_table
 from suite.worldmodels.car_dynamics import CarDynamics

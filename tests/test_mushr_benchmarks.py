@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from suite import sweep
 from suite.benchmark import get
-from suite.details import read_details
 from suite.parts import to_json
+from suite.results.details import read_details
+from suite.running.sweep_folder import SweepFolder
 from suite.storage import read_json
-from suite.sweep_folder import SweepFolder
 from suite_bench.main import main
 
 GRID = sweep.get("mushr-cvar")

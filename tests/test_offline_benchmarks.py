@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from suite.agents.behaviour import PACKAGED
 from suite.benchmark import Part, get, names
-from suite.cards import D4RL, LOCAL
-from suite.collection import UniformBehaviour, collect
+from suite.data.cards import D4RL, LOCAL
+from suite.data.collection import UniformBehaviour, collect
 from suite.parts import to_json
 from suite.storage import read_json
 from suite_bench.benchmarks.offline import AGENTS, ENVS, cell_spec

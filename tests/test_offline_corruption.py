@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from suite.cards import D4RL
+from suite.data.cards import D4RL
 from suite.parts import to_json
+from suite.running.sweep_folder import SweepFolder
 from suite.storage import read_json
 from suite.sweep import Sweep, get, names
-from suite.sweep_folder import SweepFolder
 from suite_bench.main import main
 
 GRID = get("offline-corruption")

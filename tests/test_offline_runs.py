@@ -18,9 +18,9 @@ import suite
 from suite import benchmark
 from suite.benchmark import Benchmark, Part
 from suite.parts import ConfigError, to_json
-from suite.run_folder import RunFolder, summary
+from suite.results.series import read_series
+from suite.running.run_folder import RunFolder, summary
 from suite.runs import run_seed
-from suite.series import read_series
 from suite.storage import read_json, read_table
 from suite.wrappers import RewardNoise
 from suite_bench.main import main

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from suite.cards import D4RL, robot_of
+from suite.data.cards import D4RL, robot_of
 from suite.datasets import load_dataset, save_dataset
 from suite.recipes import Recipe, make_dataset, recipe, recipe_ids
 

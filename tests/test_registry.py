@@ -28,9 +28,9 @@ import suite.agents
 from suite.agents.advantages import Estimate
 from suite.agents.offline_learner import OfflineLearner
 from suite.agents.ppo import PPO
+from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
 from suite.recipes import random_dataset
-from suite.recording import recorded
 
 IDS = sorted(i for i, s in registry.items() if str(s.entry_point).startswith("suite."))
 STEPS, LIMIT = 6, 10

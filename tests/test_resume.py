@@ -25,12 +25,12 @@ from toys import RESUMABLE, TOY, TOY_PPO
 from suite import benchmark
 from suite.agents.ppo import PPO
 from suite.arrays import NotRestorable, Restorable
-from suite.artefacts import references, referred
 from suite.benchmark import Benchmark, get, names
 from suite.checkpoints import Checkpoints, Learner
 from suite.parts import ConfigError
-from suite.process import provenance
-from suite.run_folder import RunFolder
+from suite.running.artefacts import references, referred
+from suite.running.process import provenance
+from suite.running.run_folder import RunFolder
 from suite.runs import Progress, run_seed
 from suite.storage import IntegrityError, read_json, write_json
 from suite.wrappers import restorable
@@ -46,7 +46,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known by name, as they are to a process that imports them."""
     for spec in RESUMABLE.values():
         monkeypatch.setitem(benchmark._registered, spec.name, spec)
-    monkeypatch.setattr("suite.training.LONG", math.inf)  # however slow the disk is
+    monkeypatch.setattr("suite.running.training.LONG", math.inf)  # on slow disks, too
 
 
 def contents(home: Path) -> dict[str, bytes]:
@@ -181,9 +181,9 @@ class Clock:
 
 
 def test_checkpoints_that_take_long_are_written_seldom(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("suite.training.time", Clock())
-    monkeypatch.setattr("suite.training.LONG", 0.5)
-    monkeypatch.setattr("suite.training.SELDOM", 5)
+    monkeypatch.setattr("suite.running.training.time", Clock())
+    monkeypatch.setattr("suite.running.training.LONG", 0.5)
+    monkeypatch.setattr("suite.running.training.SELDOM", 5)
     home = stopped(tmp_path, TOY_PPO, 2 * UPDATES)
     folders = sorted(path.name for path in (home / "checkpoints").iterdir())
     # The first one and, five times as long as it took later, another; two are left out.
@@ -408,14 +408,14 @@ def test_an_environment_of_sb3_alone_cannot_be_saved():
 KILLED = """
 import os, signal, sys
 import toys
-from suite.process import prepare_process
+from suite.running.process import prepare_process
 prepare_process()
 import torch
 from suite import storage
 from suite.agents import collection
 from suite.agents.ppo import PPO
 from suite.benchmark import Benchmark
-from suite.run_folder import RunFolder
+from suite.running.run_folder import RunFolder
 from suite.runs import run_seed
 from suite.storage import read_json
 

@@ -14,8 +14,8 @@ from suite import benchmark, runs, storage
 from suite.agents.policies import load_policy
 from suite.benchmark import Benchmark, get
 from suite.parts import ConfigError
-from suite.process import cores, env_seed, prepare_process, provenance
-from suite.run_folder import RunBusy, RunFolder, summary
+from suite.running.process import cores, env_seed, prepare_process, provenance
+from suite.running.run_folder import RunBusy, RunFolder, summary
 from suite.runs import Progress, run_seed
 from suite.storage import (
     IntegrityError,
@@ -481,7 +481,7 @@ def test_the_process_is_prepared_for_one_torch_thread_and_a_silent_gym():
 def test_an_installed_copy_inside_a_strange_repository_claims_no_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("suite.process.__file__", str(tmp_path / "process.py"))
+    monkeypatch.setattr("suite.running.process.__file__", str(tmp_path / "process.py"))
     assert provenance()["git_commit"] is None
 
 

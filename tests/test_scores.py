@@ -10,7 +10,7 @@ from toys import TIME_LIMIT, ToyVectorEnv
 
 from suite.agents.tanh_policy import TanhPolicy
 from suite.benchmark import get
-from suite.cards import D4RL
+from suite.data.cards import D4RL
 from suite.scores import NormalizedReturn
 
 

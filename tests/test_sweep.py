@@ -12,10 +12,10 @@ from dials import DIALS, spec
 
 from suite import sweep
 from suite.cell import Cell
-from suite.figures import Bars, Curves
 from suite.parts import ConfigError
+from suite.results.figures import Bars, Curves
+from suite.running.sweep_folder import SweepFolder
 from suite.sweep import Sweep, SweepScale
-from suite.sweep_folder import SweepFolder
 from suite.unknown_names import UnknownName
 
 

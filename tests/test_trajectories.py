@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite import excitation, trajectories
+from suite import trajectories
+from suite.data import excitation
+from suite.data.excitation import OPEN_LOOP, Speeds
 from suite.envs import mushr
 from suite.envs.mushr_gaps import GAPS
-from suite.excitation import OPEN_LOOP, Speeds
 from suite.trajectories import (
     FAMILIES,
     ICY_FRICTION,

@@ -24,8 +24,8 @@ from test_registry import (
 from suite import benchmark
 from suite.agents.advantages import GAE, Rollout
 from suite.benchmark import get, names
+from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
-from suite.recording import recorded
 from suite.runs import RunFolder, run_seed
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from suite.agents.advantages import GAE, Estimate, Rollout
 from suite.benchmark import Benchmark, Env, Part, Reference, Scale
-from suite.collection import UniformBehaviour
+from suite.data.collection import UniformBehaviour
 from suite.datasets import collect, corrupt
 from suite.envs.batch import BatchEnv
 from suite.parts import Ref

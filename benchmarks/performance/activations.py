@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from turns import turns
 
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.worldmodels.activations import GROUP, group_softmax, mish
 
 ROWS, UNITS = 256, 512

@@ -30,10 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from suite.collection import collect
+from suite.data.collection import collect
+from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
-from suite.process import prepare_process, provenance
-from suite.recording import recorded
+from suite.running.process import prepare_process, provenance
 from suite.transitions import Dataset
 from suite.wrappers import (
     DropBestEpisodes,

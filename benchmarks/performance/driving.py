@@ -26,7 +26,7 @@ from suite.agents.planners import MPPI
 from suite.agents.proposals import ClippedNormal
 from suite.envs.mushr import Track
 from suite.envs.mushr_env import MushrVectorEnv
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.worldmodels.car import Car
 from suite.worldmodels.car_ensemble import CarMean
 from suite.worldmodels.car_plants import Kinematic, Pacejka

@@ -39,7 +39,7 @@ from turns import medians
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.locomotion_env import ROBOTS, LocomotionVectorEnv
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 
 TARGETS = {"env/limit": 0.88, "env/envpool": 1.0, "single/gymnasium": 0.6}
 ALL_CORES = {"env/async": 7.0}  # which has a process a core

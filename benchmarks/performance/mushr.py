@@ -20,7 +20,7 @@ import mushr_training
 import torch
 from turns import turns
 
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 
 
 def report(ratios: dict[str, float], targets: dict[str, float]) -> None:

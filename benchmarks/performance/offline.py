@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.process import prepare_process, provenance
 from suite.recipes import random_dataset
+from suite.running.process import prepare_process, provenance
 from suite.transitions import Dataset
 
 TARGETS = {"iql_64": 1.8, "iql_256": 1.2, "cql_64": 1.1, "cql_256": 1.0}

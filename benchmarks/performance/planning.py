@@ -42,7 +42,7 @@ from suite.agents.action_sets import Bounds
 from suite.agents.planners import CEM, ICEM, Planner
 from suite.agents.proposals import ClippedNormal
 from suite.envs import cheetah
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.worldmodels.constant_units import ACTIVATIONS
 from suite.worldmodels.scoring import EnsembleScore, has_fast_bfloat16
 

@@ -27,7 +27,7 @@ from turns import medians
 from suite.agents.planned_policy import CLOCKS
 from suite.benchmark import Benchmark
 from suite.parts import build
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.sweep import get
 
 LAWS = {

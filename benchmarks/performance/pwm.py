@@ -38,7 +38,7 @@ from suite.agents.first_order import FirstOrder, FirstOrderUpdate
 from suite.agents.learned_units import LearnedUnits
 from suite.agents.mish_mlp import MishMLP
 from suite.agents.sequence_memory import SequenceMemory
-from suite.process import prepare_process, provenance, resolve_device
+from suite.running.process import prepare_process, provenance, resolve_device
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import LatentModel

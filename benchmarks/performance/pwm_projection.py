@@ -27,7 +27,7 @@ import torch
 from suite.agents.pwm import PWM
 from suite.benchmark import get
 from suite.parts import build
-from suite.process import prepare_process, provenance, resolve_device
+from suite.running.process import prepare_process, provenance, resolve_device
 
 VARIANTS = [
     f"pwm-ant-{size}{flow}"

@@ -31,7 +31,7 @@ from turns import medians
 import suite
 from suite.agents.policies import sample_actions
 from suite.envs.pickcube import SUBSTEPS, PickCubeEnv, PickCubeVectorEnv
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 
 RATIOS = ("env/limit", "policy/limit", "policy/subproc")
 TARGETS = {

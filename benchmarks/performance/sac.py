@@ -37,7 +37,7 @@ from turns import turns
 
 from suite.agents.replay import Mixture
 from suite.agents.soft_update import Soft, SoftUpdate
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.worldmodels.batches import Bootstrap
 from suite.worldmodels.branches import branches
 from suite.worldmodels.ensemble import GaussianEnsemble

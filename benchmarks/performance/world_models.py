@@ -26,7 +26,7 @@ import torch
 from gymnasium import spaces
 from turns import turns
 
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.worldmodels.ensemble import Ensemble
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_env import ModelVectorEnv

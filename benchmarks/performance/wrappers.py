@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from suite.envs.pickcube import PickCubeEnv, PickCubeVectorEnv
-from suite.process import prepare_process, provenance
+from suite.running.process import prepare_process, provenance
 from suite.wrappers import ObservationNoise, RewardDelay, RewardNoise
 
 Wrap = Callable[[Any], Any]

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from suite.packaged import PACKAGED as PACKAGED
-from suite.packaged import behaviour_names as behaviour_names
+from suite.data.packaged import PACKAGED as PACKAGED
+from suite.data.packaged import behaviour_names as behaviour_names
 from suite.storage import IntegrityError, parse_json, read_directory, write_directory
 from suite.unknown_names import no_such
 

@@ -19,7 +19,7 @@ from suite.agents.probe import Probe
 from suite.agents.scaling import identity, return_factor, standardised, to_unit_box
 from suite.agents.tanh_policy import TanhPolicy
 from suite.checkpoints import require_like
-from suite.series import WINDOW, rolling_variance
+from suite.results.series import WINDOW, rolling_variance
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
 
@@ -28,8 +28,8 @@ class OfflineLearner(ABC):
     """Updates of one of d3rlpy's algorithms on minibatches of a dataset.
 
     Use it by the agents of ``suite.agents.offline``. A step is one gradient update. It
-    is a ``suite.checkpoints.Learner`` and a ``suite.series.Recording``. Nothing that it
-    draws depends on a global generator: initial weights, minibatches and the
+    is a ``suite.checkpoints.Learner`` and a ``suite.results.series.Recording``. Nothing
+    that it draws depends on a global generator: initial weights, minibatches and the
     algorithm's own noise follow from ``seed`` alone, whatever runs beside it.
 
     Args:

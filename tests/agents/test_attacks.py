@@ -11,8 +11,8 @@ from stored import dataset
 
 import suite.wrappers as w
 from suite.agents.attacks import GradientAttack
+from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
-from suite.recording import recorded
 
 DATA = dataset([40, 30, 50], seed=4)
 

@@ -23,8 +23,8 @@ from suite.checkpoints import Learner
 from suite.envs import obstacles
 from suite.envs.obstacles import Obstacles, ObstaclesVectorEnv
 from suite.recipes import random_dataset
+from suite.results.series import Recording
 from suite.scores import NormalizedReturn
-from suite.series import Recording
 from suite.worldmodels.batches import Bootstrap, Disjoint, Holdout
 from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.fit import Fit

@@ -27,7 +27,7 @@ from suite.agents.offline import BC, CQL, IQL, TD3BC
 from suite.agents.probe import Probe
 from suite.agents.scaling import identity
 from suite.checkpoints import Learner, pack
-from suite.series import Recording
+from suite.results.series import Recording
 from suite.storage import IntegrityError
 from suite.transitions import Dataset
 from suite.wrappers import AdversarialDynamics

@@ -73,7 +73,7 @@ def test_list_shows_what_is_there_and_what_can_be_made(invoke, toy):
 def test_list_shows_what_can_be_made_and_make_says_what_cannot(
     invoke, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("suite.packaged.PACKAGED", tmp_path)
+    monkeypatch.setattr("suite.data.packaged.PACKAGED", tmp_path)
     (tmp_path / "hopper-strong").mkdir()
     (tmp_path / "hopper-strong" / "card.json").write_text("{}")
     found = json.loads(invoke("data", "list", "--json").stdout)

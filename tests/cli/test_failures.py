@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from toys import TOY
 
 from suite.agents.policies import load_policy, save_policy
-from suite.run_folder import RunFolder
+from suite.running.run_folder import RunFolder
 from suite_bench import errors
 
 HOME = Path("runs") / "toy" / f"default-{TOY.digest[:8]}"

@@ -16,7 +16,7 @@ from test_failures import assert_one_sentence
 from toys import TOY
 
 from suite import storage
-from suite.run_folder import RunFolder
+from suite.running.run_folder import RunFolder
 
 # What is started in the background ignores Ctrl-C, and so does all that it starts, such
 # as these tests and the process they stop.

@@ -21,11 +21,11 @@ from test_resume import contents, environment
 
 from suite import sweep
 from suite.cell import Cell
-from suite.figures import Bars
+from suite.results.figures import Bars
+from suite.results.units import unit
+from suite.running.sweep_folder import SweepFolder
 from suite.storage import read_json
 from suite.sweep import Sweep
-from suite.sweep_folder import SweepFolder
-from suite.units import unit
 from suite_bench.plot import _print_aggregates
 
 DRAWN = replace(DIALS, figures=(Bars("final"),))  # pictures take their time

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import suite
+from suite.data.excitation import pure_pursuit
 from suite.envs import mushr
 from suite.envs.mushr import Drift, Driving, Goal, Track
 from suite.envs.mushr_car import CarSimulation
 from suite.envs.mushr_env import MushrEnv, MushrVectorEnv
 from suite.envs.mushr_gaps import Gap
 from suite.envs.tracks import centreline
-from suite.excitation import pure_pursuit
 
 TASKS: dict[str, Driving] = {"track": Track(), "goal": Goal(), "drift": Drift()}
 

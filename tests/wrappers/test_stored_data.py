@@ -20,8 +20,8 @@ from stored import dataset, numbered
 from walk_env import WalkEnv, WalkVectorEnv
 
 import suite.wrappers as w
+from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
-from suite.recording import recorded
 from suite.transitions import BY_TRANSITION, Dataset
 
 ALL = {**{name: (k.wrapper, k.kwargs) for name, k in KINDS.items()}, **STORED}

@@ -1,0 +1,1 @@
+"""Datasets below their one door, ``suite.datasets``: files, cards, what makes them."""

@@ -1,0 +1,1 @@
+"""What results add up to: scores of a sweep, comparisons, figures, films."""

@@ -1,0 +1,168 @@
+"""How figures look: colours, dashes, titles, legends."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.results.units import unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+    from suite.results.sweep_results import Results
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+INK = "#000000"
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+FAINTEST = 0.45  # how near to white the weakest condition of a kind may come
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a condition is drawn wherever it is."""
+
+    color: Any
+    dashes: str = "-"
+    marker: str = "o"
+
+
+def mark(rank: int) -> Look:
+    """The look of a name by its rank alone."""
+    return Look(HUES[rank % len(HUES)], marker=MARKERS[rank % len(MARKERS)])
+
+
+def look(results: Results, condition: str) -> Look:
+    """A condition's colour, by what it is (k, random), and its dashes, by how much."""
+    sweep = results.sweep
+    if condition == sweep.baseline:
+        return Look(INK)
+    families: dict[str, list[str]] = {}
+    for name in sweep.conditions:
+        if name != sweep.baseline:
+            families.setdefault(_family(name), []).append(name)
+    family = families[_family(condition)]
+    hue = HUES[list(families).index(_family(condition)) % len(HUES)]
+    level = family.index(condition)
+    return Look(
+        _lighter(hue, FAINTEST * (1 - (level + 1) / len(family))),
+        DASHES[level % len(DASHES)],
+        MARKERS[level % len(MARKERS)],
+    )
+
+
+def _family(condition: str) -> str:
+    return re.sub(r"[\d.]+$", "", condition)
+
+
+def _lighter(color: str, by: float) -> tuple[float, ...]:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return tuple(channel + (1 - channel) * by for channel in channels)
+
+
+def written(results: Results, value: Any) -> str:
+    """A rival or a task as a reader wants it."""
+    return results.sweep.written("" if value is None else f"{value}")
+
+
+def factor(results: Results, column: str) -> float:
+    """What a column is multiplied by to be shown: a share becomes per cent."""
+    return unit(column).factor if column == results.sweep.metric else 1.0
+
+
+def column_name(results: Results, column: str) -> str:
+    """A column as a reader wants it, the metric with its unit."""
+    name = unit(column).name if column == results.sweep.metric else ""
+    written = results.sweep.written(column)
+    return f"{written} ({name})" if name and name != written else written
+
+
+def say_empty(panel: Axes) -> None:
+    """What a panel without anything says, so that it is not taken for zeros."""
+    panel.text(0.5, 0.5, "not run", ha="center", va="center", transform=panel.transAxes)
+
+
+def plain(panel: Axes, title: str = "") -> None:
+    """A light grid, no box, the title at the left."""
+    panel.set_title(title, loc="left", fontsize=10)
+    panel.grid(alpha=0.25, linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def name_y(panel: Axes, words: str) -> None:
+    """Words at the y axis, in lines that fit beside a panel two inches high."""
+    panel.set_ylabel(textwrap.fill(words, 28))
+
+
+def name_ticks(panel: Axes, names: Sequence[str]) -> None:
+    """Words at the x axis, slanted if they would touch."""
+    is_long = max(map(len, names)) * len(names) > 40
+    panel.set_xticks(
+        range(len(names)),
+        names,
+        rotation=40 if is_long else 0,
+        ha="right" if is_long else "center",
+        rotation_mode="anchor",
+    )
+
+
+def legend(canvas: Canvas, panels: np.ndarray) -> None:
+    """One legend for all panels, below them."""
+    entries: dict[str, Any] = {}
+    for panel in panels.flat:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    entries.pop("", None)
+    if entries:
+        entry = 0.5 + 0.075 * max(map(len, entries))  # inches, of the longest
+        fitting = max(int(canvas.get_figwidth() / entry), 1)
+        canvas.legend(
+            *(list(entries.values()), list(entries)),
+            loc="outside lower center",
+            ncols=min(len(entries), 6, fitting),
+            frameon=False,
+            fontsize=9,
+        )
+
+
+def estimate(
+    panel: Axes,
+    x: float,
+    y: float,
+    *,
+    style: Look,
+    xerr: Mapping[str, Any] | None = None,
+    yerr: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> None:
+    """A dot with its interval, which lies along one of the axes."""
+    panel.errorbar(
+        *(x, y, _ends(yerr), _ends(xerr)),
+        fmt=style.marker,
+        color=style.color,
+        markersize=4,
+        capsize=2.5,
+        linewidth=1.2,
+        label=name,
+    )
+
+
+def _ends(told: Mapping[str, Any] | None) -> list[list[float]] | None:
+    """How far an interval reaches to both sides, None if that is not known."""
+    if told is None or told["low"] is None:
+        return None
+    return [[told["value"] - told["low"]], [told["high"] - told["value"]]]
+
+
+def thousands(value: float, _: Any) -> str:
+    """A count of steps: 20k."""
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

@@ -1,0 +1,1 @@
+"""How seeds are carried out, behind ``suite.runs``: processes, run folders, resume."""
