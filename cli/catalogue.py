@@ -122,8 +122,10 @@ def _show_sweep(grid: Sweep) -> None:
     width = max(map(len, grid.axes)) + 2
     for axis, values in grid.axes.items():
         click.echo(f"  {axis:{width}}{', '.join(map(str, values))}")
-    click.echo("\nSettings (--set key=value), of all cells:")
-    _show_settings(_common([cell.spec.settings for cell in grid.cells]))
+    shared, differing = _settings_of([cell.spec.settings for cell in grid.cells])
+    click.echo("\nSettings (--set key=value) of all cells:")
+    _show_settings(shared)
+    click.echo("\n" + textwrap.fill(f"Cells differ in: {', '.join(differing)}", 88))
     click.echo("\nScales (--scale name):")
     for name, scale in grid.scales.items():
         at = grid.cells_at(name)
@@ -140,11 +142,14 @@ def _show_sweep(grid: Sweep) -> None:
     click.echo(textwrap.fill(f"Figures: {names}", 88))
 
 
-def _common(cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The settings that all cells have, each with its value or how many it has."""
-    told = {}
-    for key in cells[0]:
-        if all(key in cell for cell in cells):
-            values = dict.fromkeys(json.dumps(cell[key]) for cell in cells)
-            told[key] = ", ".join(values) if len(values) < 5 else "differ by cell"
-    return told
+def _settings_of(
+    cells: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, str], list[str]]:
+    """The settings that are the same in all cells, and keys of the others."""
+    keys = list(dict.fromkeys(key for cell in cells for key in cell))
+    shared = {}
+    for key in keys:
+        found = {json.dumps(cell[key]) if key in cell else "" for cell in cells}
+        if len(found) == 1:
+            shared[key] = found.pop()
+    return shared, [key for key in keys if key not in shared]

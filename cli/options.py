@@ -39,7 +39,7 @@ threads_option = click.option(
 scale_option = click.option(
     "--scale",
     default="default",
-    help="A size: smoke, quick, default or paper; `suite-bench show NAME` lists them.",
+    help="A size, such as smoke, quick or paper; `suite-bench show NAME` lists them.",
 )
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Start over, finished or not."

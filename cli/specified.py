@@ -13,7 +13,7 @@ import click
 from suite_bench.errors import WrongUse
 
 seeds_option = click.option(
-    "--seeds", help="Such as 0, 0-2 or 0,3; those of the specification if not given."
+    "--seeds", help="Such as 0, 0-2 or 0,3; the specification's own if not given."
 )
 set_option = click.option(
     "--set",

@@ -86,8 +86,8 @@ def sweep(
     Every seed of every cell is a run of its own: finished ones are skipped, unfinished
     ones go on after their last update, one that fails stops no other. So the same
     command continues after an interruption, and several may share a folder. A setting
-    is changed in all cells, and such a sweep has a folder of its own; table and figures
-    are of the seeds that --seeds names. Progress goes to stderr, the table to stdout,
+    is changed in all cells, and such a sweep has a folder of its own; seeds join those
+    that are there. Progress goes to stderr, the table to stdout,
     figures and numbers into the sweep's folder.
     """
     from suite.data.named_data import require_data, strays
@@ -104,8 +104,9 @@ def sweep(
     if dry_run:
         _tell_plan(folder, trials, fresh, as_json, broken)
         return
-    kept = [each for each in grid.trials() if not (fresh and each in trials)]
-    folder.require_same_data(kept, is_local=True)
+    there = folder.with_seeds(grid).trials()
+    again = set(trials) if fresh else set()
+    folder.require_same_data((t for t in there if t not in again), is_local=True)
     folder.store(grid)
     remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, trials, reuse)]
     todo = [t for t in trials if t not in broken and (fresh or not folder.is_done(t))]
@@ -118,6 +119,7 @@ def sweep(
     costs = [trial.cell.cost for trial in todo]
     failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
     failures += _watched(folder, made, costs, remarks, jobs, threads)
+    folder.store(grid)  # another one may have begun with it at the same moment
     selected = {trial.cell.label for trial in trials}
     publish(folder, as_json, failures, selected=selected)
     if failures:
@@ -132,6 +134,8 @@ def _grid(
 
     grid, changes = named(name, get, Sweep.from_json), settings(assignments)
     if seeds is not None:
+        if "seeds" in changes:
+            raise WrongUse("--seeds and --set seeds say the same; give one of them")
         changes["seeds"] = list(numbers(seeds))
     prepare_process()  # before anything imports torch
     return grid.at_scale(scale).with_settings(changes)

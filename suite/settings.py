@@ -22,7 +22,7 @@ from suite.parts import (
 )
 from suite.unknown_names import near
 
-_NOT_SETTABLE = ("name", "about", "metric", "scales", "reference")
+_NOT_SETTABLE = ("name", "about", "metric", "scales", "reference", "baselines")
 # Injected, or for the run to choose: no setting of an experiment.
 _FROM_THE_RUN = (
     *("env", "make_env", "seed", "device", "threads", "data"),

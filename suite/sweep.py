@@ -203,23 +203,47 @@ class Sweep:
 
         Raises:
             ConfigError: If a cell has no such key, the value is of the wrong type, or
-                cells that differ would no longer.
+                the cells differ in what would be set.
         """
         cells = tuple(_changed(cell, settings) for cell in self.cells)
-        before, after = ([c.spec.digest for c in cs] for cs in (self.cells, cells))
-        if before == after:
+        found: dict[str, Any] = {}  # what is changed, by its full key
+        words: dict[str, None] = {}
+        for before, after in zip(self.cells, cells, strict=True):
+            theirs, ours = before.spec.settings, after.spec.settings
+            words |= dict.fromkeys(differences(ours, theirs))
+            found |= _changes(theirs, ours)
+        self._require_shared(found)
+        if not words:
             return replace(self, cells=cells)
-        if len(set(after)) < len(set(before)):
-            later = next(i for i, digest in enumerate(after) if digest in after[:i])
-            same = f"{cells[after.index(after[later])].label} and {cells[later].label}"
-            raise ConfigError(
-                f"with {' and '.join(settings)} set, {same} are the same; leave out "
-                "what the cells differ in"
-            )
-        words = differences(cells[0].spec.settings, self.cells[0].spec.settings)
-        told = run_label(self.name, words).replace("+", "-and")  # a plain name
-        digest = hashlib.sha256("".join(after).encode()).hexdigest()
+        told = run_label(self.name, list(words)).replace("+", "-and")  # a plain name
+        digest = hashlib.sha256(canonical(found).encode()).hexdigest()
         return replace(self, name=f"{told}-{digest[:8]}", cells=cells)
+
+    def _require_shared(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            values: dict[str, str] = {}  # a cell's name by what it has there
+            for cell in self.cells:
+                value = canonical(cell.spec.settings.get(key, "its default"))
+                values.setdefault(value, cell.label)
+            if len(values) > 1:
+                (one, first), (other, second) = list(values.items())[:2]
+                raise ConfigError(
+                    f"the cells of the sweep {self.name} differ in {key}: {first} has "
+                    f"{one}, {second} has {other}; it cannot be set for all"
+                )
+
+    def joined_by(self, other: Sweep) -> Sweep:
+        """This sweep with the seeds that the same cells have in another one, too."""
+        seeds = {cell.folder_name: cell.spec.seeds for cell in other.cells}
+        return replace(
+            self,
+            cells=tuple(
+                _changed(cell, {"seeds": sorted({*cell.spec.seeds, *more})})
+                if (more := seeds.get(cell.folder_name))
+                else cell
+                for cell in self.cells
+            ),
+        )
 
     # ----------------------------------------------------------------- selection
     def trials(self, only: str = "") -> list[Trial]:
@@ -279,6 +303,16 @@ def _changed(cell: Cell, settings: Mapping[str, Any]) -> Cell:
         return replace(cell, spec=cell.spec.with_settings(settings))
     except ConfigError as reason:
         raise ConfigError(f"{cell.label}: {reason}") from reason
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What is another value after, by key; None where nothing is left."""
+    keys = dict.fromkeys([*before, *after])
+    return {
+        key: after.get(key)
+        for key in keys
+        if canonical(before.get(key, "")) != canonical(after.get(key, ""))
+    }
 
 
 # --------------------------------------------------------------------- the registry

@@ -77,7 +77,9 @@ def test_every_scale_applies_and_names_arguments_that_exist(name: str, scale: st
 @pytest.mark.parametrize("name", OURS)
 def test_every_benchmark_says_how_long_each_scale_takes(name: str):
     scales = get(name).scales
-    assert set(scales) >= {"smoke", "quick", "default", "paper"}
+    others = ("bf16",)  # which some have
+    usual = [scale for scale in scales if scale not in others]
+    assert usual == ["smoke", "quick", "default", "paper"]
     assert all(scale.time for scale in scales.values())
 
 

@@ -24,10 +24,12 @@ BEHIND = ("data", "results", "running")  # folders of modules that are services,
 # The other modules at the top of `suite` stand beside the layers: they name an agent by
 # a string and load it only when asked for.
 SERVICES = tuple(
-    ".".join(["suite", *path.relative_to(ROOT / "suite").with_suffix("").parts])
-    for folder in (".", *BEHIND)
-    for path in sorted((ROOT / "suite" / folder).glob("*.py"))
-    if path.stem not in ("__init__", "_version", "arrays", "transitions", "playback")
+    f"suite.{name}"
+    for path in sorted((ROOT / "suite").rglob("*.py"))
+    for place in [path.relative_to(ROOT / "suite").with_suffix("").parts]
+    if len(place) == 1 or place[0] in BEHIND
+    for name in [".".join(place).removesuffix(".__init__")]
+    if f"suite.{name}" not in (*DATA, "suite.__init__", "suite._version")
 )
 SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
@@ -38,7 +40,6 @@ MAY_IMPORT = {
     "suite.envs": DATA,
     "suite.wrappers": DATA,
     **dict.fromkeys(SERVICES, (*SIMULATION, *SERVICES)),
-    **{f"suite.{name}": (*SIMULATION, *SERVICES) for name in BEHIND},
     "suite.worldmodels": (*SIMULATION, *SERVICES),
     "suite.agents": (*SIMULATION, *SERVICES, "suite.worldmodels"),
 }
@@ -209,6 +210,9 @@ def test_every_import_of_the_project_keeps_to_its_layer():
         ("suite.worldmodels.flow", "import suite.agents", "may import only"),
         ("suite.runs", "def f():\n    import suite.agents", "may import only"),
         ("suite.runs", "import torch", "inside the function"),
+        ("suite.results", "import torch", "inside the function"),
+        ("suite.running.jobs", "import d3rlpy", "inside the function"),
+        ("suite.data.cards", "def f():\n    import suite.agents", "may import only"),
         ("suite.runs", "try:\n    import torch\nexcept OSError: pass", "inside the"),
         ("suite", "from stable_baselines3 import PPO", "inside the function"),
         ("suite.newlayer.part", "import math", "belongs to no layer"),

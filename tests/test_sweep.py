@@ -149,6 +149,15 @@ def test_many_settings_still_make_a_plain_name():
     assert "-and" in DIALS.with_settings(settings).name
 
 
+def test_the_name_does_not_depend_on_which_cells_there_are():
+    some = replace(DIALS, cells=DIALS.cells[3:], figures=(), baseline=None)
+    changes = {"every": 7, "env.num_envs": 3}
+    assert some.with_settings(changes).name == DIALS.with_settings(changes).name
+    # Nor on the order of settings, or on seeds.
+    others = {"env.num_envs": 3, "every": 7, "seeds": [9]}
+    assert DIALS.with_settings(others).name == DIALS.with_settings(changes).name
+
+
 def test_other_seeds_lie_beside_those_that_are_there():
     more = DIALS.with_settings({"seeds": [7, 8]})
     assert more.name == DIALS.name
@@ -157,13 +166,39 @@ def test_other_seeds_lie_beside_those_that_are_there():
     assert folders == [cell.folder_name for cell in DIALS.cells]
 
 
-def test_a_setting_that_the_cells_differ_in_is_refused():
-    kinds = tuple(Cell({"steps": n}, replace(spec(1), every=n)) for n in (1, 2, 3))
+def test_what_the_cells_differ_in_is_refused():
+    kinds = tuple(
+        Cell({"steps": n}, replace(spec(1), every=n, total_timesteps=1000 * n))
+        for n in (1, 2, 3)
+    )
     grid = Sweep("x", "", kinds)
-    with pytest.raises(ConfigError, match="with every set, steps1 and steps2 are the"):
-        grid.with_settings({"every": 5})
+    with pytest.raises(
+        ConfigError,
+        match="cells of the sweep x differ in every: steps1 has 1, steps2 has 2; it",
+    ):
+        grid.with_settings({"every": 1})  # which the first one has already
     with pytest.raises(ConfigError, match="steps1: no setting 'evry'; a benchmark has"):
         grid.with_settings({"evry": 5})
+    # They would still be three of a kind with other names.
+    with pytest.raises(ConfigError, match="differ in total_timesteps"):
+        grid.with_settings({"total_timesteps": 5})
+
+
+def test_a_stored_sweep_keeps_the_seeds_that_were_run(tmp_path: Path):
+    folder = SweepFolder(tmp_path)
+    folder.store(DIALS.with_settings({"seeds": [5]}))
+    assert {trial.seed for trial in folder.sweep().trials()} == {5}
+    folder.store(DIALS)
+    assert folder.sweep().cells[0].spec.seeds == (0, 1, 2, 5)
+    before = (tmp_path / "sweep.json").stat().st_mtime_ns
+    folder.store(DIALS.with_settings({"seeds": [1]}))
+    assert (tmp_path / "sweep.json").stat().st_mtime_ns == before
+    # A cell that is another one now has no such seeds.
+    other = DIALS.cells[0].spec.with_settings({"total_timesteps": 777})
+    cells = (replace(DIALS.cells[0], spec=other), *DIALS.cells[1:])
+    folder.store(replace(DIALS, cells=cells))
+    assert folder.sweep().cells[0].spec.seeds == (0, 1, 2)
+    assert folder.sweep().cells[1].spec.seeds == (0, 1, 2, 5)
 
 
 # --------------------------------------------------------------------------- selection

@@ -1,1 +1,1 @@
-"""Datasets below their one door, ``suite.datasets``: files, cards, what makes them."""
+"""What is behind ``suite.datasets``: files, cards, names, collecting."""

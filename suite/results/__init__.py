@@ -1,1 +1,1 @@
-"""What results add up to: scores of a sweep, comparisons, figures, films."""
+"""What runs keep beside tables, and what it adds up to: comparisons, figures, films."""

@@ -21,7 +21,7 @@ from suite.running.run_folder import RunFolder
 from suite.storage import MANIFEST
 
 PREFIX = "run:"
-_REFERENCE = re.compile(r"run:([A-Za-z0-9_.-]+)(?:@([a-z]+))?(?:/(\d{1,9}))?")
+_REFERENCE = re.compile(r"run:([A-Za-z0-9_.-]+)(?:@([a-z0-9]+))?(?:/(\d{1,9}))?")
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,20 @@ class SweepFolder:
         path, spec = self.cell(trial.cell).path, trial.cell.spec
         return Job(path, trial.seed, spec, device, command, fresh)
 
+    def with_seeds(self, sweep: Sweep) -> Sweep:
+        """A sweep with the seeds of its cells that were ever run here, too."""
+        where = self.path / "sweep.json"
+        if not where.exists():
+            return sweep
+        try:
+            return sweep.joined_by(Sweep.from_json(read_json(where)))
+        except ConfigError:  # of another version, and about to be written anew
+            return sweep
+
     def store(self, sweep: Sweep) -> None:
-        """Write down what is run here."""
+        """Write down what is run here, beside the seeds that were."""
         self.path.mkdir(parents=True, exist_ok=True)
+        sweep = self.with_seeds(sweep)
         where, document = self.path / "sweep.json", sweep.to_json()
         if not where.exists() or read_json(where) != document:
             write_json(where, document)

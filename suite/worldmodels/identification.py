@@ -121,7 +121,8 @@ class CrossEntropy:
 class NumberSearch(ABC):
     """A ``Learner`` whose updates are generations of a car's numbers.
 
-    Subclass it with ``residuals``; ``search.best`` is what was found.
+    Subclass it with ``residuals``, and ``model`` for a run to keep; ``search.best`` is
+    what was found.
 
     Args:
         data: What the numbers shall explain; a resumed search must have the same.
@@ -145,7 +146,7 @@ class NumberSearch(ABC):
 
     @abstractmethod
     def residuals(self, values: np.ndarray) -> Tensor:
-        """Of some numbers (D,): (T, N, 6), see ``residuals``."""
+        """Scaled differences (T, N, 6) of the car with some numbers (D,)."""
 
     def planned_updates(self, total_timesteps: int) -> int:
         """As many generations."""
@@ -183,7 +184,8 @@ class NumberSearch(ABC):
                 f"it was fitted to data of sha256 {tree['data']}, not {self._sha256}"
             )
         self.search.load_state(tree["search"])
-        self.num_timesteps, self.sim_steps = tree["num_timesteps"], tree["sim_steps"]
+        self.num_timesteps = tree["num_timesteps"]
+        self.sim_steps = tree.get("sim_steps", 0)  # absent where nothing was simulated
 
 
 def _covariance(values: np.ndarray) -> np.ndarray:

@@ -73,7 +73,8 @@ def test_list_and_show_know_sweeps(known):
     lines = [line.split() for line in shown.splitlines()]
     assert ["k", "0,", "30,", "60"] in lines and ["seed", "0,", "1,", "2"] in lines
     assert "smoke     12 cells; no time" in shown
-    assert ["env.num_envs", "1"] in lines and "evaluation.level" in shown
+    assert ["env.num_envs", "1"] in lines
+    assert "\nCells differ in: agent.spread, evaluation.level\n" in shown
     assert Sweep.from_json(json.loads(known("show", "dials", "--json").stdout)) == DRAWN
     assert_one_sentence(known("show", "dails"), 2, "did you mean dials")
 
@@ -136,6 +137,23 @@ def test_settings_and_seeds_of_a_sweep_are_those_that_are_typed(known):
     assert ["cql-hopper-k0", "2/2"] in rows and ["iql-hopper-k0", "2/2"] in rows
 
 
+def test_seeds_join_those_that_are_finished(known):
+    place = ("sweep", "dials", *ONE[:2], "--only", "k=0,env=hopper,algo=cql")
+    known(*place, "--seeds", "0")
+    more = known(*place, "--seeds", "4")
+    for told in (more, known("plot", str(HOME))):
+        rows = [line.split()[:2] for line in told.stdout.splitlines()]
+        assert ["cql-hopper-k0", "2/2"] in rows
+    known("thin", str(HOME), "--into", "kept")
+    (kept,) = Path("kept").glob("*/cql-hopper-k0-*")
+    assert sorted(path.name for path in kept.iterdir()) == ["seed-0", "seed-4"]
+    again = known(*place, "--dry-run", "--json")
+    states = {row["seed"]: row["state"] for row in json.loads(again.stdout)["trials"]}
+    assert states == {0: "finished", 1: "new", 2: "new"}
+    reused = known(*place, "--seeds", "4-5", "--out", "other", "--reuse", "kept")
+    assert "1 taken over" in reused.stderr and reused.exit_code == 0
+
+
 def test_fresh_runs_finished_units_again(known):
     known("sweep", "dials", *ONE)
     (log,) = HOME.glob("cql-hopper-k30-*/seed-0/run.log")
@@ -156,6 +174,8 @@ def test_fresh_runs_finished_units_again(known):
         (["sweep", "dials", "--scale", "smok"], 2, "did you mean smoke"),
         (["sweep", "dials", "--only", "alg=cql"], 2, "did you mean algo"),
         (["sweep", "dials", "--seeds", "2-1"], 2, "--seeds must read 0, 0-2 or 0,3"),
+        (["sweep", "dials", "--set", "seeds=[1]", "--seeds", "1"], 2, "give one of"),
+        (["sweep", "dials", "--set", "evaluation.level=1"], 3, "differ in evaluation."),
         (["sweep", "dials", "--set", "every"], 2, "--set: a setting must read key=va"),
         (["sweep", "dials", "--set", "evry=1"], 3, "cql-hopper-k0: no setting 'evry'"),
         (["sweep", "dials", "--only", "k=45"], 2, "no k '45'; there is 0, 30, 60"),

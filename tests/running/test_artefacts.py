@@ -7,7 +7,7 @@ from toys import TOY
 
 from suite import benchmark
 from suite.parts import ConfigError
-from suite.running.artefacts import artefacts, located
+from suite.running.artefacts import artefacts, located, referred
 from suite.runs import RunFolder, run_seed
 from suite.unknown_names import UnknownName
 
@@ -50,6 +50,13 @@ def test_a_reference_to_a_run_that_has_not_finished_says_how_to_run_it(tmp_path)
 def test_a_misspelt_reference_is_refused(tmp_path, reference):
     with pytest.raises(ConfigError, match="must read run:NAME"):
         artefacts(needing(reference), tmp_path)
+
+
+def test_any_scale_of_any_benchmark_can_be_referred_to():
+    for name in benchmark.names():
+        for scale in benchmark.get(name).scales:
+            spec, _, seed = referred(f"run:{name}@{scale}/3")
+            assert spec == benchmark.get(name).at_scale(scale) and seed == 3
 
 
 def test_a_reference_to_an_unknown_benchmark_names_the_near_ones(tmp_path):
