@@ -15,6 +15,8 @@ mbrl-lib: ``ModelEnv.evaluate_action_sequences`` of a ``GaussianMLP`` (determini
 False), four times; its scores are checked to be ours. It says how long an evaluation
 takes, without any planner around it.
 batched: 16 plans at once against 16 single ones.
+training, model_env: a step of the ensemble's training against a loop over its networks,
+and of an environment of it; both over their products, by wall clock, see world_models.
 
 The last line is one JSON object of seconds and ratios; larger ratios are better.
 """
@@ -34,6 +36,7 @@ from typing import Any
 import mbrl_peer
 import numpy as np
 import torch
+import world_models
 from peers import Peer, environment
 from torch import Tensor
 from turns import medians
@@ -241,7 +244,11 @@ def main() -> None:
     prepare_process()
     taken, ratios = against_floor_and_peer(args.rounds, args.peer.absolute())
     more_taken, more_ratios = batching(max(args.rounds // 3, 1))
+    at_once = more_taken[f"CEM-4, {ENVS} at once"]
+    more_ratios[f"{ENVS} at once/floor, CEM-4"] = ENVS * taken["floor, silu"] / at_once
     taken, ratios = taken | more_taken, ratios | more_ratios
+    models, more_ratios = world_models.measured(args.rounds)
+    ratios |= more_ratios
     for name, ratio in ratios.items():
         target = TARGETS.get(name)
         verdict = "" if target is None else "met" if ratio >= target else "MISSED"
@@ -250,6 +257,7 @@ def main() -> None:
         print(f"{name:34s} not measured: this processor has no fast bfloat16")
     line = {"benchmark": "planning", "rounds": args.rounds}
     line["seconds"] = {name: round(value, 4) for name, value in taken.items()}
+    line["seconds"] |= models
     line["ratios"] = {name: round(ratio, 3) for name, ratio in ratios.items()}
     line["has_fast_bfloat16"] = has_fast_bfloat16()
     print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))

@@ -2,8 +2,9 @@
 
     python benchmarks/performance/world_models.py [--rounds 9]
 
-Run it on an idle machine. Contenders take turns and the median over the rounds is
-printed, with the last line one JSON object of all numbers:
+Run it on an idle machine; planning.py measures the same in its run. Contenders take
+turns and the median over the rounds is printed, with the last line one JSON object of
+all numbers, ratios among them, of which larger ones are better:
 
 training: one Adam step of an ensemble of 3 networks 27-250-250-21 on 512 rows each. The
     loop trains the same networks one after the other, each with its own Adam; the floor
@@ -33,6 +34,7 @@ from suite.worldmodels.model_env import ModelVectorEnv
 from suite.worldmodels.propagation import TSInf
 
 STATE, ACTION, HIDDEN, MEMBERS, BATCH = 21, 6, (250, 250), 3, 512
+ROWS = (1, 16, 256, 1024)  # of an environment
 Work = Callable[[], Any]
 
 
@@ -135,22 +137,33 @@ def model_env(rows: int, rounds: int = 9) -> dict[str, float]:
     return turns(contenders, rounds, repeats=10)
 
 
+def measured(rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
+    """Seconds of training and of environments, printed; and their ratios."""
+    torch.manual_seed(0)
+    training = ensemble_training(rounds)
+    print(f"training, ms a step: {_ms(training)}")
+    ratios = {
+        "training, stacked/loop": training["loop"] / training["stacked"],
+        "training, stacked/floor": training["floor"] / training["stacked"],
+    }
+    environments = {str(rows): model_env(rows, rounds) for rows in ROWS}
+    for rows, found in environments.items():
+        rate = int(rows) / found["env"]
+        print(f"model_env, {rows} rows, ms a step: {_ms(found)}; {rate:.0f} rows/s")
+        ratios[f"model_env, {rows} rows/floor"] = found["floor"] / found["env"]
+    return {"training": training, "model_env": environments}, ratios
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What a world model costs.")
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
     prepare_process()
-    torch.manual_seed(0)
-    training = ensemble_training(rounds)
-    print(f"training, ms a step: {_ms(training)}")
-    print(f"  loop / stacked {training['loop'] / training['stacked']:.2f}")
-    environments = {str(rows): model_env(rows, rounds) for rows in (1, 16, 256, 1024)}
-    for rows, found in environments.items():
-        rate = int(rows) / found["env"]
-        print(f"model_env, {rows} rows, ms a step: {_ms(found)}; {rate:.0f} rows/s")
-    result = {"training": training, "model_env": environments}
-    print(json.dumps({"seconds": result, "provenance": provenance()}))
+    found, ratios = measured(rounds)
+    for name, ratio in ratios.items():
+        print(f"{name:34s} {ratio:7.3f}")
+    print(json.dumps({"seconds": found, "ratios": ratios, "provenance": provenance()}))
 
 
 def _ms(seconds: dict[str, float]) -> str:
