@@ -6,7 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -122,7 +122,9 @@ def _show_sweep(grid: Sweep) -> None:
     width = max(map(len, grid.axes)) + 2
     for axis, values in grid.axes.items():
         click.echo(f"  {axis:{width}}{', '.join(map(str, values))}")
-    shared, differing = _settings_of([cell.spec.settings for cell in grid.cells])
+    values = grid.setting_values
+    shared = {key: next(iter(told)) for key, told in values.items() if len(told) == 1}
+    differing = [key for key in values if key not in shared]
     click.echo("\nSettings (--set key=value) of all cells:")
     _show_settings(shared)
     click.echo("\n" + textwrap.fill(f"Cells differ in: {', '.join(differing)}", 88))
@@ -140,16 +142,3 @@ def _show_sweep(grid: Sweep) -> None:
             click.echo(f"{what}: {name}")
     names = ", ".join(figure.name for figure in grid.figures)
     click.echo(textwrap.fill(f"Figures: {names}", 88))
-
-
-def _settings_of(
-    cells: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, str], list[str]]:
-    """The settings that are the same in all cells, and keys of the others."""
-    keys = list(dict.fromkeys(key for cell in cells for key in cell))
-    shared = {}
-    for key in keys:
-        found = {json.dumps(cell[key]) if key in cell else "" for cell in cells}
-        if len(found) == 1:
-            shared[key] = found.pop()
-    return shared, [key for key in keys if key not in shared]

@@ -36,6 +36,16 @@ threads_option = click.option(
     help="Simulating threads of a seed; the cores are shared if not given. Results do "
     "not depend on it.",
 )
+seeds_option = click.option(
+    "--seeds", help="Such as 0, 0-2 or 0,3; the specification's own if not given."
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting; `suite-bench show NAME` lists them. Repeatable.",
+)
 scale_option = click.option(
     "--scale",
     default="default",

@@ -17,10 +17,11 @@ from suite_bench.options import (
     json_option,
     out_option,
     scale_option,
+    seeds_option,
+    set_option,
     threads_option,
 )
-from suite_bench.specified import named, seeds_option, set_option, settings
-from suite_bench.specified import seeds as numbers
+from suite_bench.specified import given_seeds, given_settings, named
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
@@ -67,7 +68,7 @@ def run(
     stdout; learning curves into the run folder.
     """
     spec = _specification(benchmark, scale, assignments)
-    chosen = numbers(seeds) if seeds is not None else spec.seeds
+    chosen = given_seeds(seeds) if seeds is not None else spec.seeds
     from suite.running.artefacts import artefacts
     from suite.runs import RunFolder
 
@@ -103,7 +104,7 @@ def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Bench
     from suite.benchmark import Benchmark, get
     from suite.running.process import prepare_process
 
-    spec, changes = named(name, get, Benchmark.from_json), settings(assignments)
+    spec, changes = named(name, get, Benchmark.from_json), given_settings(assignments)
     prepare_process()  # before anything imports torch
     spec = spec.at_scale(scale).with_settings(changes)
     spec.check()

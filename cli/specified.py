@@ -8,20 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import click
-
 from suite_bench.errors import WrongUse
 
-seeds_option = click.option(
-    "--seeds", help="Such as 0, 0-2 or 0,3; the specification's own if not given."
-)
-set_option = click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a setting; `suite-bench show NAME` lists them. Repeatable.",
-)
 Named = TypeVar("Named")
 
 
@@ -47,7 +35,7 @@ def named(
         raise ConfigError(f"{name} is not JSON: {reason}") from None
 
 
-def settings(assignments: tuple[str, ...]) -> dict[str, Any]:
+def given_settings(assignments: tuple[str, ...]) -> dict[str, Any]:
     """What ``--set`` was given, by key.
 
     Raises:
@@ -61,7 +49,7 @@ def settings(assignments: tuple[str, ...]) -> dict[str, Any]:
         raise WrongUse(f"--set: {reason}") from None
 
 
-def seeds(text: str) -> tuple[int, ...]:
+def given_seeds(text: str) -> tuple[int, ...]:
     """The seeds that ``--seeds`` names.
 
     Raises:

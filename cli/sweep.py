@@ -21,11 +21,12 @@ from suite_bench.options import (
     json_option,
     out_option,
     scale_option,
+    seeds_option,
+    set_option,
     threads_option,
 )
 from suite_bench.plot import publish, title
-from suite_bench.specified import named, seeds_option, set_option, settings
-from suite_bench.specified import seeds as numbers
+from suite_bench.specified import given_seeds, given_settings, named
 from suite_bench.watch import watch
 
 if TYPE_CHECKING:
@@ -132,11 +133,11 @@ def _grid(
     from suite.running.process import prepare_process
     from suite.sweep import Sweep, get
 
-    grid, changes = named(name, get, Sweep.from_json), settings(assignments)
+    grid, changes = named(name, get, Sweep.from_json), given_settings(assignments)
     if seeds is not None:
         if "seeds" in changes:
             raise WrongUse("--seeds and --set seeds say the same; give one of them")
-        changes["seeds"] = list(numbers(seeds))
+        changes["seeds"] = list(given_seeds(seeds))
     prepare_process()  # before anything imports torch
     return grid.at_scale(scale).with_settings(changes)
 

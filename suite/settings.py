@@ -109,13 +109,15 @@ def overridden(
     return result
 
 
+def changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Our flat settings that are not theirs."""
+    return {k: v for k, v in ours.items() if k not in theirs or theirs[k] != v}
+
+
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """A word for each of our flat settings that is not theirs, such as ``beta0.3``."""
-    words = [
-        _word(_shortest(key, ours), value)
-        for key, value in ours.items()
-        if key not in theirs or theirs[key] != value
-    ]
+    changed = changes(ours, theirs).items()
+    words = [_word(_shortest(key, ours), value) for key, value in changed]
     shorter: dict[str, str] = {}  # lists of parts, and how many ours has left
     for key in theirs:
         part = re.fullmatch(r"(.+)\.(\d+)\.call", key)

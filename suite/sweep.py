@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from suite.cell import PLAIN_WORD, SEED, Cell, Value, label, spelled
 from suite.parts import ConfigError, canonical, to_json
 from suite.results.figures import Figure, figure_from_json
-from suite.settings import differences, record, require_fields
+from suite.settings import changes, differences, record, require_fields
 from suite.settings import label as run_label
 from suite.unknown_names import UnknownName, no_such
 
@@ -206,12 +207,12 @@ class Sweep:
                 the cells differ in what would be set.
         """
         cells = tuple(_changed(cell, settings) for cell in self.cells)
-        found: dict[str, Any] = {}  # what is changed, by its full key
+        found: dict[str, Any] = {}  # by full key; None where nothing is left
         words: dict[str, None] = {}
         for before, after in zip(self.cells, cells, strict=True):
             theirs, ours = before.spec.settings, after.spec.settings
             words |= dict.fromkeys(differences(ours, theirs))
-            found |= _changes(theirs, ours)
+            found |= dict.fromkeys(changes(theirs, ours)) | changes(ours, theirs)
         self._require_shared(found)
         if not words:
             return replace(self, cells=cells)
@@ -219,12 +220,22 @@ class Sweep:
         digest = hashlib.sha256(canonical(found).encode()).hexdigest()
         return replace(self, name=f"{told}-{digest[:8]}", cells=cells)
 
+    @property
+    def setting_values(self) -> dict[str, dict[str, str]]:
+        """By setting: each value, as JSON, and the first cell that has it."""
+        settings = {cell.label: cell.spec.settings for cell in self.cells}
+        told: dict[str, dict[str, str]] = {}
+        for key in dict.fromkeys(key for each in settings.values() for key in each):
+            told[key] = {}
+            for name, each in settings.items():
+                value = json.dumps(each[key]) if key in each else "its default"
+                told[key].setdefault(value, name)
+        return told
+
     def _require_shared(self, keys: Iterable[str]) -> None:
+        told = self.setting_values
         for key in keys:
-            values: dict[str, str] = {}  # a cell's name by what it has there
-            for cell in self.cells:
-                value = canonical(cell.spec.settings.get(key, "its default"))
-                values.setdefault(value, cell.label)
+            values = told.get(key, {})
             if len(values) > 1:
                 (one, first), (other, second) = list(values.items())[:2]
                 raise ConfigError(
@@ -238,10 +249,9 @@ class Sweep:
         return replace(
             self,
             cells=tuple(
-                _changed(cell, {"seeds": sorted({*cell.spec.seeds, *more})})
-                if (more := seeds.get(cell.folder_name))
-                else cell
+                replace(cell, spec=replace(cell.spec, seeds=tuple(sorted(both))))
                 for cell in self.cells
+                for both in [{*cell.spec.seeds, *seeds.get(cell.folder_name, ())}]
             ),
         )
 
@@ -303,16 +313,6 @@ def _changed(cell: Cell, settings: Mapping[str, Any]) -> Cell:
         return replace(cell, spec=cell.spec.with_settings(settings))
     except ConfigError as reason:
         raise ConfigError(f"{cell.label}: {reason}") from reason
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What is another value after, by key; None where nothing is left."""
-    keys = dict.fromkeys([*before, *after])
-    return {
-        key: after.get(key)
-        for key in keys
-        if canonical(before.get(key, "")) != canonical(after.get(key, ""))
-    }
 
 
 # --------------------------------------------------------------------- the registry

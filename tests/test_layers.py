@@ -21,16 +21,23 @@ PACKAGES = {
 ROOT_PACKAGE = ("suite", "suite._version")  # may load anything, when asked
 DATA = ("suite.arrays", "suite.transitions", "suite.playback")  # below every layer
 BEHIND = ("data", "results", "running")  # folders of modules that are services, too
-# The other modules at the top of `suite` stand beside the layers: they name an agent by
-# a string and load it only when asked for.
-SERVICES = tuple(
-    f"suite.{name}"
-    for path in sorted((ROOT / "suite").rglob("*.py"))
-    for place in [path.relative_to(ROOT / "suite").with_suffix("").parts]
-    if len(place) == 1 or place[0] in BEHIND
-    for name in [".".join(place).removesuffix(".__init__")]
-    if f"suite.{name}" not in (*DATA, "suite.__init__", "suite._version")
-)
+
+
+def services() -> Iterator[str]:
+    """The other modules at the top of `suite`, and those behind them.
+
+    They stand beside the layers: they name an agent by a string and load it only when
+    asked for.
+    """
+    for path in sorted((ROOT / "suite").rglob("*.py")):
+        place = path.relative_to(ROOT / "suite").with_suffix("").parts
+        name = ".".join(("suite", *place))
+        if len(place) == 1 or place[0] in BEHIND:
+            if name not in (*DATA, "suite.__init__", "suite._version"):
+                yield name.removesuffix(".__init__")
+
+
+SERVICES = tuple(services())
 SIMULATION = (*DATA, "suite.envs", "suite.wrappers")
 # What each part of `suite` may import from `suite`, beside itself and the version.
 MAY_IMPORT = {

@@ -48,6 +48,6 @@ def read_floats(
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as reason:
         raise IntegrityError(f"{path} is missing or damaged: {reason}") from None
     for name, values in found.items():
-        if values.dtype != np.float32 or values.ndim != (ndim or values.ndim):
+        if values.dtype != np.float32 or ndim not in (None, values.ndim):
             raise IntegrityError(f"{path} holds no {what} as {name!r}")
     return found

@@ -58,8 +58,7 @@ class Identification(NumberSearch):
                 "residual=None and friction=None"
             )
         require_positive("snippets", snippets)
-        counts = {"candidates": candidates, "elites": elites}
-        super().__init__(data, bounds, **counts, seed=seed)
+        super().__init__(data, bounds, candidates=candidates, elites=elites, seed=seed)
         self.car = car
         self._made(self.search.mean)  # refuses numbers that there are not
         recordings = Recordings.of(data, car.history, states=CAR, actions=2)

@@ -115,8 +115,7 @@ class GapIdentification(NumberSearch):
             raise ValueError(
                 f"a gap has the numbers {', '.join(names)}, got {', '.join(unknown)}"
             )
-        counts = {"candidates": candidates, "elites": elites}
-        super().__init__(data, bounds, **counts, seed=seed)
+        super().__init__(data, bounds, candidates=candidates, elites=elites, seed=seed)
         self.beginnings = Beginnings(data, trajectories, horizon)
         self.threads = threads
 
