@@ -245,7 +245,7 @@ def test_a_part_can_be_replaced_by_another():
     [
         ("agent.sampels", 5, "no setting 'agent.sampels'; agent has advantage, batch"),
         ("agent.advantage.lamda", 1, "has bootstrap_on_success, call, gamma, lam"),
-        ("agnt.n_epochs", 5, "a benchmark has agent, baselines, checkpoint_at"),
+        ("agnt.n_epochs", 5, "a benchmark has agent, checkpoint_at, data"),
         ("agent.n_epochs.more", 5, "agent.n_epochs has nothing to set inside"),
         ("agent.n_epochs", "many", 'agent.n_epochs must be int, got "many"'),
         ("agent.n_epochs", 2.5, "agent.n_epochs must be int, got 2.5"),
