@@ -17,7 +17,9 @@ class NormalizedReturn:
 
     Use it for continuing tasks whose score is the sum of rewards. It has environments
     and random streams of its own, so that a training is the same with and without it.
-    Every call plays new episodes, drawn from (seed, key), all at once and one a row.
+    Every call plays new episodes, drawn from (seed, key), all at once and one a row;
+    those of key 0 begin where the training's own first ones do, as NumPy takes the
+    seed (s, 0) for (s).
 
     The result has ``normalized_return``, 100 (R - random) / (expert - random) by D4RL's
     references, ``normalized_return_local`` by those measured here, if they are given,

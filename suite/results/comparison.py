@@ -180,16 +180,19 @@ def _all(results: Results, known: Mapping[str, CellResults]) -> list[CellResults
 
 
 def _number(done: SeedResult, column: str, part: Span) -> float:
-    rows = next((rows for rows in done.tables if rows and column in rows[0]), None)
-    if rows is None:
-        names = dict.fromkeys(
-            itertools.chain(*(rows[0] for rows in done.tables if rows))
-        )
-        raise ConfigError(no_such("column", column, names))
-    found = part.number({int(row["iteration"]): row[column] for row in rows}, column)
-    if not math.isfinite(found):
-        raise ConfigError(f"{column} is {found} {part.about}; choose other iterations")
-    return found
+    found = next(filter(None, (_values(rows, column) for rows in done.tables)), None)
+    if found is None:
+        names = itertools.chain.from_iterable(itertools.chain(*done.tables))
+        raise ConfigError(no_such("column", column, dict.fromkeys(names)))
+    number = part.number(found, column)
+    if not math.isfinite(number):
+        raise ConfigError(f"{column} is {number} {part.about}; choose other iterations")
+    return number
+
+
+def _values(rows: Sequence[Mapping[str, float]], column: str) -> dict[int, float]:
+    """By iteration; those without a value, as before a first fit, are not there."""
+    return {int(row["iteration"]): row[column] for row in rows if column in row}
 
 
 def told(found: Compared) -> dict[str, Any]:

@@ -26,7 +26,8 @@ CURVES = {
 def seed_result(curve: list[float]) -> SeedResult:
     rows = [{"iteration": i, "score": float(s)} for i, s in enumerate(curve, 1)]
     loss = [{"iteration": 2, "loss": 0.5}, {"iteration": 3, "loss": float("nan")}]
-    return SeedResult({"final": curve[-1]}, (rows, loss))
+    planned = [{"iteration": 1}, {"iteration": 2, "plan": curve[1]}, {"iteration": 3}]
+    return SeedResult({"final": curve[-1]}, (rows, loss, planned))
 
 
 def results(**changes: Any) -> Results:
@@ -73,6 +74,12 @@ def test_a_lower_confidence_makes_narrower_intervals():
 )
 def test_a_part_of_training_is_one_number_a_seed(part: str, values: tuple[float, ...]):
     assert second(over=part).values == pytest.approx(dict(enumerate(values)))
+
+
+def test_iterations_without_a_value_are_passed_over():
+    assert second(column="plan").values == {0: 10, 1: 12}
+    with pytest.raises(ConfigError, match="plan has no iteration 1"):
+        second(column="plan", over="1-2")
 
 
 def test_the_least_error_is_the_peak():
