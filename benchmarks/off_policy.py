@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from suite.benchmark import Part
 
 ONE_SEED = {"seeds": [0]}
@@ -14,7 +16,12 @@ def pace(exploration: int, collect: int, updates: int, epoch: int) -> Part:
     return Part("suite.agents.pace:Pace", settings)
 
 
-def returns(reference: str | None, episodes: int, steps: int) -> Part:
-    """Episodes played at once, without noise."""
-    settings = {"reference": reference, "episodes": episodes, "steps": steps}
+def returns(
+    reference: str | None, episodes: int, steps: int, told: tuple[str, ...] = ()
+) -> Part:
+    """Episodes played at once, without noise, and what else is told of their steps."""
+    settings: dict[str, Any] = {"reference": reference}
+    settings |= {"episodes": episodes, "steps": steps}
+    if told:
+        settings["told"] = list(told)
     return Part("suite.scores:NormalizedReturn", settings)

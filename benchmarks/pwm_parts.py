@@ -9,8 +9,8 @@ What differs from the publication everywhere:
   episode ends; so many are ``paper``'s, too.
 - The pendulum's and Hopper's models weigh consistency by 20 / H beside the reward's
   1 / H; the publication by 1 / H beside 1 / H^2, as the ant's here.
-- Where episodes end, a head predicts it, its loss of weight 1, and rewards are scaled
-  without a shift.
+- Where episodes end, a head predicts it, its loss weighing as much as the reward's,
+  and rewards are scaled without a shift.
 
 ``paper`` is the publication's ratio: 16 steps in the model, one update of the policy
 and eight of the model for every 16 steps of each row, its learning rates and their
@@ -27,7 +27,8 @@ from suite_bench.benchmarks.off_policy import ONE_SEED
 LABELS = {
     "return_mean": "return",
     "rollout/return_mean": "return while collecting",
-    "model/consistency": "squared error of the next latent",
+    "model/consistency": "loss of the transition",
+    "model/latent_error": "squared error of the next latent",
     "mlp-horizon4": "network, 4 steps",
     "mlp-horizon16": "network, 16 steps",
     "mlp-horizon4-constant": "network, 4 steps, constant rates",

@@ -168,7 +168,8 @@ def test_an_ants_paper_is_the_seeds(name, variant):
     spec = get(name + variant).at_scale("paper")
     agent = to_json(spec)["agent"]["kwargs"]
     # The seed: 16 steps, batch 1024, 15k epochs, 20k of a flow, rates that fall.
-    assert agent["first_order"]["kwargs"] == {"horizon": 16}
+    update = agent["first_order"]["kwargs"]
+    assert update == {"horizon": 16, "critic_iterations": 8}
     fitted = agent["fitting"]["kwargs"]
     assert fitted == {"first": 1000, "updates": 8, "batch_size": 1024}
     # Theirs waits for an episode's end: 1000 steps of every row, in blocks of 16.
@@ -179,7 +180,11 @@ def test_an_ants_paper_is_the_seeds(name, variant):
     assert spec.total_timesteps == epochs * 128 * 16
     fit = agent["fit"]["kwargs"]
     assert fit["learning_rate"] == 3e-4
-    assert fit["loss"]["kwargs"] == {"consistency": 1.0, "reward": 1 / 16}
+    assert fit["loss"]["kwargs"] == {
+        "consistency": 1.0,
+        "reward": 1 / 16,
+        "end": 1 / 16,  # the seed learns no ends
+    }
     assert fit["model"]["kwargs"]["size"] == name.removeprefix("pwm-ant-")
     model = build(spec.agent.kwargs["fit"].kwargs["model"], {})
     strategy = model.strategy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,9 @@ class ActorLoop:
         self.env, self._policy = env, policy
         self._generator = torch.Generator().manual_seed(seed)
         self._obs: np.ndarray | None = None
-        self._returns: list[float] = []  # of episodes that ended, not told yet
+        # Returns and lengths of the episodes that ended and are not told yet.
+        self._returns: list[float] = []
+        self._lengths: list[int] = []
 
     def collect(self, steps: int, *, is_uniform: bool) -> Experience:
         """The transitions of ``walk``, T N of them."""
@@ -76,6 +79,7 @@ class ActorLoop:
                     # A time limit is not an end: the critics go on behind it.
                     terminated[row] = not infos[row]["TimeLimit.truncated"]
                     self._returns.append(infos[row]["episode"]["r"])
+                    self._lengths.append(infos[row]["episode"]["l"])
             rows.append((self._obs, actions, rewards, next_obs, terminated))
             ends.append(np.asarray(dones, bool))
             self._obs = obs
@@ -93,10 +97,19 @@ class ActorLoop:
         rows = torch.from_numpy(obs).to(policy.scale.device)
         return policy.act(rows, self._generator).cpu().numpy()
 
-    def ended(self) -> list[float]:
-        """Returns of the episodes that ended since it was asked last."""
-        found, self._returns = self._returns, []
-        return found
+    def told(self) -> dict[str, float]:
+        """Metrics of the episodes that ended since it was asked last.
+
+        Means of return and length, NaN if there were none, and the number. Where long
+        episodes are good ones, those that ended are the worse ones.
+        """
+        returns, lengths = self._returns, self._lengths
+        self._returns, self._lengths = [], []
+        return {
+            "rollout/return_mean": float(np.mean(returns)) if returns else math.nan,
+            "rollout/length_mean": float(np.mean(lengths)) if lengths else math.nan,
+            "rollout/episodes": float(len(returns)),
+        }
 
     # ------------------------------------------------------------------- checkpoints
     def state(self) -> dict[str, Any]:
@@ -110,6 +123,7 @@ class ActorLoop:
         return {
             "obs": self._obs,
             "returns": list(self._returns),
+            "lengths": list(self._lengths),
             "generator": self._generator.get_state(),
             "env": self.env.snapshot().to_tree() if is_begun else None,
         }
@@ -127,5 +141,6 @@ class ActorLoop:
             require_like(tree["obs"], obs, "obs")
             require_like(tree["env"], self.env.snapshot().to_tree(), "env")
             self.env.restore(Snapshot.from_tree(tree["env"]))
-        self._obs, self._returns = tree["obs"], list(tree["returns"])
+        self._obs = tree["obs"]
+        self._returns, self._lengths = list(tree["returns"]), list(tree["lengths"])
         self._generator.set_state(tree["generator"])

@@ -25,7 +25,7 @@ from suite.worldmodels.state import load_weights
 
 NAMES = (
     *("actor_loss", "actor_gradient", "log_std", "return_mean", "return_scale"),
-    *("critic_loss", "value_mean"),
+    *("survival", "critic_loss", "value_mean"),
 )
 _COUNTS = ("horizon", "batch_size", "critics", "critic_iterations", "critic_batches")
 _POSITIVE = (
@@ -243,7 +243,8 @@ class FirstOrderUpdate:
         self.actor.keep_exploring()
         mean = found.objective.detach().mean()
         log_std = self.actor.log_std.detach().mean()
-        return found, [loss.detach(), norm, log_std, mean, scale]
+        survival = (found.alive[-1] * found.going_on[-1]).mean()
+        return found, [loss.detach(), norm, log_std, mean, scale, survival]
 
     def _step_critics(self, found: Lookahead) -> list[torch.Tensor]:
         settings = self.settings

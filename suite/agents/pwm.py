@@ -95,9 +95,10 @@ class PWM:
     encoded anew, and rollouts begin anywhere in the memory.
 
     Metrics of an epoch: means of the updates' numbers (``train/...``, ``model/...``,
-    NaN without an update), ``rollout/return_mean`` of the episodes that ended and their
-    number, ``buffer/steps``, the share of the run that the learning rates have fallen
-    by, and seconds.
+    NaN without an update), ``rollout/return_mean`` and ``rollout/length_mean`` of the
+    episodes that ended and their number, ``buffer/steps``, the share of the run that
+    the learning rates have fallen by, and seconds. ``train/return_mean`` and values are
+    in the critics' units: ``model/reward_mean`` and ``model/reward_std`` say which.
 
     Args:
         env: A vector environment in same-step autoreset mode with a flat observation
@@ -268,25 +269,28 @@ class PWM:
         means = [math.nan] * len(NAMES)
         if self._losses:
             means = np.mean(self._losses, axis=0).tolist()
-        returns = self.loop.ended()
         return {
             **{f"train/{name}": m for name, m in zip(NAMES, means, strict=True)},
             "train/updates": float(self.first_order.updates),
             **self._told_of_model(),
             "model/updates": float(self.fit.updates),
-            "rollout/return_mean": float(np.mean(returns)) if returns else math.nan,
-            "rollout/episodes": float(len(returns)),
+            **self.loop.told(),
             "buffer/steps": float(len(self.memory)),
             "train/annealed": share,
             **{f"time/{name}_seconds": s for name, s in self._seconds.items()},
         }
 
     def _told_of_model(self) -> dict[str, float]:
-        names = ["loss", "consistency", "reward", "grad_norm"]
+        names = ["loss", "consistency", "latent_error", "reward", "grad_norm"]
         names += ["end"] if self.fit.model.end is not None else []
+        scale = self.fit.model.reward_scale
         return {
-            f"model/{name}": _mean([each[f"model/{name}"] for each in self._fitted])
-            for name in names
+            **{
+                f"model/{name}": _mean([each[f"model/{name}"] for each in self._fitted])
+                for name in names
+            },
+            "model/reward_mean": float(scale.mean),
+            "model/reward_std": float(scale.std),
         }
 
     # ------------------------------------------------------------------- checkpoints

@@ -28,8 +28,8 @@ class SAC:
     generator.
 
     Metrics of an epoch: means of the update's losses (``train/...``, NaN without an
-    update), ``rollout/return_mean`` of the episodes that ended and their number,
-    ``buffer/...``, and seconds.
+    update), ``rollout/return_mean`` and ``rollout/length_mean`` of the episodes that
+    ended and their number, ``buffer/...``, and seconds.
 
     Args:
         env: A vector environment in same-step autoreset mode with a flat observation
@@ -132,12 +132,10 @@ class SAC:
         means = [math.nan] * len(NAMES)
         if self._losses:
             means = np.mean(self._losses, axis=0).tolist()
-        returns = self.loop.ended()
         return {
             **{f"train/{name}": m for name, m in zip(NAMES, means, strict=True)},
             "train/updates": float(self.soft.updates),
-            "rollout/return_mean": float(np.mean(returns)) if returns else math.nan,
-            "rollout/episodes": float(len(returns)),
+            **self.loop.told(),
             **{f"buffer/{n}": float(size) for n, size in self.memory.sizes().items()},
             **{f"time/{name}_seconds": s for name, s in self._seconds.items()},
         }

@@ -15,7 +15,7 @@ from suite.running.sweep_folder import TABLES, SweepFolder
 from suite.storage import IntegrityError, Table, read_json, read_table, write_json
 from suite.sweep import Trial
 
-KEPT_ROWS = 40  # of a table: enough for a curve
+KEPT_ROWS = 60  # of a table: enough for a curve
 KEPT_NUMBERS = 1200  # of a table: one of many columns has fewer rows
 KEPT_BYTES = 40_000  # of a seed at most
 

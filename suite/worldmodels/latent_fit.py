@@ -57,9 +57,11 @@ class LatentFit:
     makes of what was seen, without a gradient. Rewards are normalised by all that were
     seen in updates so far, and cut at 5 deviations.
 
-    Losses of an update: ``model/loss``, their weighted sum; ``model/consistency``,
-    ``model/reward`` and, if the model has one, ``model/end``, each unweighted;
-    ``model/grad_norm`` before the cut.
+    Losses of an update: ``model/loss``, their weighted sum; ``model/consistency``, the
+    transition's own, ``model/reward`` and, if the model has one, ``model/end``, each
+    unweighted; ``model/grad_norm`` before the cut. Beside them, as no loss,
+    ``model/latent_error``, the squared error of the next latent, which compares models
+    whose transitions have losses of their own.
 
     Args:
         model: What to fit.
@@ -141,7 +143,15 @@ class LatentFit:
     def losses(self, batch: Subsequences) -> dict[str, torch.Tensor]:
         """The losses of pieces, with their graph; draws what an update would."""
         model, mask = self.model, batch.mask
-        latents, errors = self._rolled(batch)
+        latents, targets = self._rolled(batch)
+        errors = model.strategy.errors(
+            model.dynamics,
+            latents[:-1],
+            batch.actions,
+            latents[1:],
+            targets,
+            self._generator,
+        )
         target = model.reward_scale(batch.rewards).clamp(-REWARD_LIMIT, REWARD_LIMIT)
         output = model.reward_output(latents[:-1], batch.actions)
         each = {"consistency": errors, "reward": model.head.losses(output, target)}
@@ -156,26 +166,19 @@ class LatentFit:
             for name, loss in each.items()
         }
         weighted = [getattr(self.loss, name) * found[f"model/{name}"] for name in each]
+        off = (latents[1:].detach() - targets).square().mean(dim=-1)
+        found["model/latent_error"] = (torch.where(mask, off, 0.0) * share).sum()
         return {"model/loss": torch.stack(weighted).sum(), **found}
 
     def _rolled(self, batch: Subsequences) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (H + 1, B, L) of the rollout, and the losses (H, B) of its steps."""
+        """Latents (H + 1, B, L) of the rollout, and those it should have (H, B, L)."""
         model, generator = self.model, self._generator
         with torch.no_grad():
             targets = model.encode(batch.obs[1:])
         found = [model.encode(batch.obs[0])]
         for action in batch.actions:
             found.append(model.next(found[-1], action, generator=generator))
-        latents = torch.stack(found)
-        errors = model.strategy.errors(
-            model.dynamics,
-            latents[:-1],
-            batch.actions,
-            latents[1:],
-            targets,
-            generator,
-        )
-        return latents, errors
+        return torch.stack(found), targets
 
     def _shares(self, mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """What a step of a row counts, (H, 1): a mean over all that count, decayed."""

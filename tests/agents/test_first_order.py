@@ -207,6 +207,20 @@ def test_gradients_are_cut_to_their_norm():
     assert float(torch.stack(squares).sum().sqrt()) == pytest.approx(1e-3, rel=1e-2)
 
 
+class Fading(Slide):
+    """Ends after each step with a chance of a tenth."""
+
+    def going_on(self, z: Tensor) -> Tensor:
+        return torch.full((len(z),), 0.9)
+
+
+@pytest.mark.parametrize(("model", "chance"), [(Slide(), 1.0), (Fading(), 0.9**4)])
+def test_the_chance_to_survive_all_steps_is_told(model, chance):
+    update = FirstOrderUpdate(SMALL, nn.Identity(), 1, BOX)
+    told = dict(zip(NAMES, update.update(model, starts(0)), strict=True))
+    assert told["survival"] == pytest.approx(chance)
+
+
 def test_learning_rates_fall_in_a_line():
     update = FirstOrderUpdate(SMALL, nn.Identity(), 1, BOX)
     for share, rate in ((0, 3e-3), (0.5, (3e-3 + 1e-5) / 2), (1, 1e-5)):

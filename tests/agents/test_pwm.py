@@ -18,6 +18,7 @@ from suite.agents.learned_units import LearnedUnits
 from suite.agents.pace import Pace
 from suite.agents.policies import load_policy, save_policy
 from suite.agents.pwm import PWM, Fitting, Pretraining
+from suite.agents.vec import SnapshotVecEnv
 from suite.arrays import namespace
 from suite.checkpoints import pack, unpack
 from suite.envs.batch import BatchEnv
@@ -138,14 +139,32 @@ def test_it_acts_on_what_it_sees_encoded_anew():
 def test_a_walk_tells_ends_and_cuts_apart():
     policy = made().policy
     for env, ends in ((slide(4), 0), (point_env(4, "same_step"), 1)):
-        from suite.agents.vec import SnapshotVecEnv
-
         loop = ActorLoop(SnapshotVecEnv(env), policy, 0)
         walk = loop.walk(60, is_uniform=True)
         assert walk.done.shape == (60, 4) and walk.done.any()
         terminated = walk.real.terminated.view(60, 4) > 0
         assert not (terminated & ~walk.done).any()
         assert bool(terminated.any()) == bool(ends)
+
+
+def test_the_episodes_that_ended_are_told_once():
+    loop = ActorLoop(SnapshotVecEnv(point_env(4, "same_step")), made().policy, 0)
+    begun, paid, lengths, returns = [0] * 4, [0.0] * 4, [], []
+    walk = loop.walk(60, is_uniform=True)
+    for step, (rewards, done) in enumerate(
+        zip(walk.real.rewards.view(60, 4).tolist(), walk.done.tolist(), strict=True)
+    ):
+        for row in range(4):
+            paid[row] += rewards[row]
+            if done[row]:
+                lengths.append(step + 1 - begun[row])
+                returns.append(paid[row])
+                begun[row], paid[row] = step + 1, 0.0
+    told = loop.told()
+    assert told["rollout/episodes"] == len(lengths) > 4
+    assert told["rollout/length_mean"] == pytest.approx(np.mean(lengths))
+    assert told["rollout/return_mean"] == pytest.approx(np.mean(returns))
+    assert loop.told()["rollout/episodes"] == 0
 
 
 def test_pieces_of_what_it_met_are_the_environments():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from latents import ACTIONS, OBS, pendulum_pieces, pieces, stirred, tiny_model
@@ -10,7 +12,7 @@ from torch.nn import functional
 from suite.checkpoints import pack, unpack
 from suite.storage import IntegrityError
 from suite.worldmodels.flow import Flow
-from suite.worldmodels.latent import LatentModel
+from suite.worldmodels.latent import Direct, LatentModel
 from suite.worldmodels.latent_fit import LatentFit, LatentLoss
 from suite.worldmodels.latent_heads import TwoHot
 from suite.worldmodels.subsequences import Subsequences
@@ -250,3 +252,18 @@ def test_factors_and_rates_out_of_range_are_refused():
         LatentLoss(decay=0.0)
     with pytest.raises(ValueError, match="positive learning rate and clip, got 0"):
         LatentFit(tiny_model(), learning_rate=0.0)
+
+
+def test_the_error_of_the_next_latent_is_told_beside_the_transitions_own_loss():
+    def told(dynamics: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        model = stirred(tiny_model(dynamics=dynamics, has_end=True))
+        found = LatentFit(model, loss=LOSS).losses(pieces())
+        return found["model/consistency"], found["model/latent_error"]
+
+    own, error = told(Direct())
+    torch.testing.assert_close(own, error)
+    both, error = told(Flow(rollout=1.0))
+    velocity, same = told(Flow(rollout=0.0))
+    assert torch.equal(error, same) and not error.requires_grad
+    torch.testing.assert_close(both - velocity, error)
+    assert velocity > 1e-4 < error
