@@ -22,7 +22,7 @@ _LOAD = "suite.datasets:load_dataset"
 def missing(specs: Iterable[Benchmark]) -> dict[str, str]:
     """Sources that some specifications name and that are not there, each with why."""
     found: dict[str, str] = {}
-    for source in dict.fromkeys(s for spec in specs for s in _named(spec)):
+    for source in dict.fromkeys(s for spec in specs for s in sources_of(spec)):
         try:
             require_source(source)
         except ValueError as reason:
@@ -32,7 +32,7 @@ def missing(specs: Iterable[Benchmark]) -> dict[str, str]:
 
 def strays(specs: Iterable[Benchmark]) -> dict[str, str]:
     """Sources under published ids that hold other data than those, each with advice."""
-    named = dict.fromkeys(source for spec in specs for source in _named(spec))
+    named = dict.fromkeys(source for spec in specs for source in sources_of(spec))
     hashes = {each: _own_hash(each) for each in named if each in PUBLISHED}
     told = {each: other_numbers(each, sha256) for each, sha256 in hashes.items()}
     return {
@@ -63,7 +63,8 @@ def require_data(specs: Iterable[Benchmark]) -> None:
         raise ConfigError("; and ".join(reasons))
 
 
-def _named(spec: Benchmark) -> Iterator[str]:
+def sources_of(spec: Benchmark) -> Iterator[str]:
+    """Where the data of a specification, of its agent and of its scores come from."""
     for part in (spec.data, spec.agent, spec.evaluation):
         yield from _sources(part)
 

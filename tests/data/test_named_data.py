@@ -16,8 +16,7 @@ from toys import TOY_IQL, walks
 
 from suite.benchmark import Benchmark, Part
 from suite.cell import Cell
-from suite.data.named_data import _named as sources_of
-from suite.data.named_data import missing, strays
+from suite.data.named_data import missing, sources_of, strays
 from suite.data.published import PUBLISHED
 from suite.datasets import dataset_card, save_dataset
 from suite.running.kept_results import reuse
