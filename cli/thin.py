@@ -29,7 +29,7 @@ def thin(folder: Path, into: Path) -> None:
       suite-bench report docs/results/pwm-pendulum/default-1a2b3c4d
 
     Of every finished seed its specification, result, timing and evaluations are kept,
-    and its metrics at forty moments with six digits: all that tables and figures need,
+    and its metrics at sixty moments with six digits: all that tables and figures need,
     and that a sweep needs to count it as done.
     """
     is_sweep = (folder / "sweep.json").exists() or not any(folder.glob("seed-*"))
