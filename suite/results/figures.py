@@ -68,6 +68,8 @@ class Figure(Protocol):
 class Curves:
     """A column over training: a row of panels a rival, a column of them a task.
 
+    Rivals and tasks of which nothing has finished are left out.
+
     Each line is the mean over seeds. The band is one standard deviation over seeds, the
     bar at its end the 95 % interval of the mean. With ``spread`` the band is the mean
     of another column instead, such as the standard deviation over states. On a
@@ -96,7 +98,7 @@ class Curves:
 
     def paint(self, results: Results, canvas: Canvas) -> bool:
         """See ``Figure.paint``."""
-        rows, columns = results.rivals, results.tasks
+        rows, columns = results.begun
         canvas.set_size_inches(1.2 + 3.1 * len(columns), 0.9 + 2.3 * len(rows))
         panels = canvas.subplots(
             *(len(rows), len(columns)),
@@ -174,6 +176,7 @@ class Bars:
     """The score at the end by condition, a panel a task, a bar a rival.
 
     The bar is the mean over seeds with its 95 % interval, the points are the seeds.
+    Tasks of which nothing has finished are left out.
 
     Args:
         name: Of its file.
@@ -187,7 +190,7 @@ class Bars:
     def paint(self, results: Results, canvas: Canvas) -> bool:
         """See ``Figure.paint``."""
         conditions = self.conditions or tuple(results.sweep.conditions)
-        tasks = results.tasks
+        _, tasks = results.begun
         width = max(3.0, 0.4 * len(conditions) * len(results.rivals) ** 0.5)
         canvas.set_size_inches(0.9 + width * len(tasks), 3.6)
         panels = canvas.subplots(1, len(tasks), sharey=True, squeeze=False)

@@ -118,6 +118,17 @@ class Results:
         """In the order of the cells; one that is None if there is one task."""
         return list(dict.fromkeys(place[1] for place in self.places))
 
+    @property
+    def begun(self) -> tuple[list[Value | None], list[Value | None]]:
+        """Rivals and tasks of which a seed has finished; all of them if none has."""
+        done = [place for place, found in self.places.items() if found.seeds]
+        places = done or list(self.places)
+        rivals, tasks = ({place[axis] for place in places} for axis in (0, 1))
+        return (
+            [rival for rival in self.rivals if rival in rivals],
+            [task for task in self.tasks if task in tasks],
+        )
+
     @functools.cached_property
     def aggregates(self) -> list[dict[str, Any]]:
         """The interquartile mean of each rival and condition over all tasks."""

@@ -131,12 +131,31 @@ def test_a_band_of_another_column_has_the_units_of_its_line(monkeypatch):
 
 @pytest.mark.parametrize("figure", [Curves("c", "y"), Bars("b")])
 def test_a_panel_without_results_says_so(figure):
-    done = cell_results({"env": "s", "k": 1}, [[1, 2, 3]])
-    results = of(done, cell_results({"env": "t", "k": 1}, []), tasks="env")
-    texts = [
-        [t.get_text() for t in each.texts] for each in painted(figure, results).axes
+    figure = replace(figure, conditions=("k1",))
+    done = [("s", 1), ("t", 2)]  # both tasks have begun, k 1 of one only
+    cells = [
+        cell_results({"env": env, "k": k}, [[1, 2, 3]] if (env, k) in done else [])
+        for env in ("s", "t")
+        for k in (1, 2)
     ]
+    panels = painted(figure, of(*cells, tasks="env")).axes
+    texts = [[t.get_text() for t in each.texts] for each in panels]
     assert texts == [[], ["not run"]]
+
+
+@pytest.mark.parametrize("figure", [Curves("c", "y"), Bars("b")])
+def test_what_has_not_begun_gets_no_panel(figure):
+    cells = [
+        cell_results(
+            {"algo": algo, "env": env, "k": 1},
+            [[1, 2, 3]] if (algo, env) == ("b", "s") else [],
+        )
+        for algo in ("a", "b")
+        for env in ("s", "t")
+    ]
+    canvas = painted(figure, of(*cells, tasks="env", rivals="algo"))
+    (panel,) = canvas.axes
+    assert panel.get_title(loc="left").endswith("s") and not panel.texts
 
 
 def test_a_panel_of_the_value_0_says_so():
