@@ -28,9 +28,10 @@ def thin(folder: Path, into: Path) -> None:
       suite-bench thin runs/pwm-pendulum/default-1a2b3c4d
       suite-bench report docs/results/pwm-pendulum/default-1a2b3c4d
 
-    Of every finished seed its specification, result, timing and evaluations are kept,
-    and its metrics at sixty moments with six digits: all that tables and figures need,
-    and that a sweep needs to count it as done.
+    Of every finished seed its specification, result and timing are kept, and its
+    evaluations and metrics at up to sixty moments, fewer of many columns, with six
+    digits: all that tables and figures need, and that a sweep needs to count it as
+    done.
     """
     is_sweep = (folder / "sweep.json").exists() or not any(folder.glob("seed-*"))
     path, found = (_sweep if is_sweep else _run)(folder, into)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,18 @@ def test_an_ants_paper_is_the_seeds(name, variant):
             True,
             1,
         )
+
+
+def test_the_small_ants_policy_is_updated_eight_times_as_often_as_published():
+    spec = get("pwm-ant-5m")
+    agent = to_json(spec)["agent"]["kwargs"]
+    pace, fitted = agent["pace"]["kwargs"], agent["fitting"]["kwargs"]
+    steps = spec.total_timesteps - pace["exploration"]
+    blocks, published = steps // pace["collect"] + 1, steps // (128 * 16) + 1
+    assert (blocks, published) == (3785, 474) and pace["updates"] == 1
+    assert blocks * fitted["updates"] == pytest.approx(8 * published, rel=2e-3)
+    epochs = math.ceil(spec.total_timesteps / pace["epoch"])
+    assert spec.checkpoint_at == tuple(range(epochs - 10, epochs))
 
 
 @pytest.mark.parametrize(("name", "count"), [("5m", 1_997_826), ("48m", 23_089_154)])

@@ -134,6 +134,8 @@ class ActorLoop:
         Raises:
             IntegrityError: If it is of another environment.
         """
+        names = ("obs", "returns", "lengths", "generator", "env")
+        require_like(dict.fromkeys(tree), dict.fromkeys(names), "loop")
         require_like(tree["generator"], self._generator.get_state(), "generator")
         if tree["env"] is not None:
             # For the form; the snapshot replaces every row.

@@ -60,8 +60,8 @@ class LatentFit:
     Losses of an update: ``model/loss``, their weighted sum; ``model/consistency``, the
     transition's own, ``model/reward`` and, if the model has one, ``model/end``, each
     unweighted; ``model/grad_norm`` before the cut. Beside them, as no loss,
-    ``model/latent_error``, the squared error of the next latent, which compares models
-    whose transitions have losses of their own.
+    ``model/latent_error``, the squared error of the latents rolled out, averaged as the
+    losses are. It is told of every transition alike; compare at equal H.
 
     Args:
         model: What to fit.
