@@ -78,31 +78,31 @@ def hopper_spec(
         seeds=SEEDS,
         checkpoint_at=tuple(range(22, 32)),
         baselines=BASELINES,
-        scales={
-            "smoke": Scale("seconds", TINY),
-            "quick": Scale(
-                f"{times[0]}; it has hardly begun",
-                {
-                    **ONE_SEED,
-                    "agent.pace.exploration": 1600,
-                    "agent.fitting.first": 300,
-                    "total_timesteps": 8000,
-                    "checkpoint_at": [2, 4],
-                },
-            ),
-            "default": Scale(times[1]),
-            "paper": Scale(
-                "a day; the published ratio and a million steps",
-                {
-                    **published(ROWS),
-                    "agent.first_order.horizon": paper_horizon,
-                    "total_timesteps": 1_000_000,
-                    "every": 26,
-                    "checkpoint_at": list(range(78, 780, 78)),
-                },
-            ),
-        },
+        scales=_scales(times, paper_horizon),
     )
+
+
+def _scales(times: tuple[str, str], paper_horizon: int) -> dict[str, Scale]:
+    quick = {
+        **ONE_SEED,
+        "agent.pace.exploration": 1600,
+        "agent.fitting.first": 300,
+        "total_timesteps": 8000,
+        "checkpoint_at": [2, 4],
+    }
+    paper = {
+        **published(ROWS),
+        "agent.first_order.horizon": paper_horizon,
+        "total_timesteps": 1_000_000,
+        "every": 26,
+        "checkpoint_at": list(range(78, 780, 78)),
+    }
+    return {
+        "smoke": Scale("seconds", TINY),
+        "quick": Scale(f"{times[0]}; it has hardly begun", quick),
+        "default": Scale(times[1]),
+        "paper": Scale("a day; the published ratio and a million steps", paper),
+    }
 
 
 register_benchmark(
