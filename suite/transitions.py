@@ -285,8 +285,9 @@ def descended(card: Mapping[str, Any], parent: Dataset) -> dict[str, Any]:
         parent: What it was made of; named on the card if no one before it is.
     """
     kept = {name: card[name] for name in card if name not in _OF_ITS_ROWS}
-    told = {"id": parent.card.get("id"), "sha256": parent.sha256}
-    return {**kept, "parent": card.get("parent") or told}
+    if not kept.get("parent"):  # a hash of all the rows takes longer than most changes
+        kept["parent"] = {"id": parent.card.get("id"), "sha256": parent.sha256}
+    return kept
 
 
 def _typed(name: str, values: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from suite.wrappers.corruption import (
     require_spread,
     require_steps,
     spread,
+    spread_noise,
 )
 from suite.wrappers.wrapper import CorruptionWrapper
 
@@ -72,10 +73,8 @@ class NoisyAction(Corruption):
 
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
         """Actions (n, A) with noise."""
-        space: Any = moment.space
         value = _checked("ActionNoise", value, moment)
-        noisy = value + np.asarray(self.std) * moment.noise
-        return np.clip(noisy, space.low, space.high), {}
+        return spread_noise(value, self.std, moment), {}
 
 
 class ActionNoise(CorruptionWrapper):

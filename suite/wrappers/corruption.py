@@ -249,6 +249,20 @@ def spread(name: str, std: Any) -> float | tuple[float, ...]:
     return tuple(require_not_negative(name, each) for each in std)
 
 
+def spread_noise(value: np.ndarray, std: Any, moment: Moment) -> np.ndarray:
+    """Values (n, ...) plus ``std`` times the moment's draws, inside its box."""
+    noisy = np.asarray(std) * moment.noise
+    noisy += value
+    return within(noisy, moment.space)
+
+
+def within(values: np.ndarray, space: Any) -> np.ndarray:
+    """Values clipped to a box, in place; one without bounds costs nothing."""
+    if space.bounded_below.any() or space.bounded_above.any():
+        np.clip(values, space.low, space.high, out=values)
+    return values
+
+
 def require_spread(who: str, std: float | Sequence[float], space: Any) -> None:
     """Refuse a space that a standard deviation does not fit.
 

@@ -17,6 +17,8 @@ from suite.wrappers.corruption import (
     require_share,
     require_spread,
     spread,
+    spread_noise,
+    within,
 )
 from suite.wrappers.wrapper import CorruptionWrapper
 
@@ -41,9 +43,7 @@ class NoisyObservation(Corruption):
 
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
         """Observations (n, O) with noise."""
-        space: Any = moment.space
-        noisy = value + np.asarray(self.std) * moment.noise
-        return np.clip(noisy, space.low, space.high), {}
+        return spread_noise(value, self.std, moment), {}
 
 
 class ObservationNoise(CorruptionWrapper):
@@ -97,10 +97,9 @@ class OutlyingObservation(Corruption):
 
     def apply(self, value: np.ndarray, moment: Moment) -> tuple[np.ndarray, Memory]:
         """Observations (n, O), some entries far off."""
-        space: Any = moment.space
         whether, side = moment.noise[:, 0] < self.rate, moment.noise[:, 1] < 0.5
         spiked = value + np.where(side, self.size, -self.size)
-        return np.where(whether, np.clip(spiked, space.low, space.high), value), {}
+        return np.where(whether, within(spiked, moment.space), value), {}
 
 
 class ObservationOutliers(CorruptionWrapper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from suite.wrappers.corruption import Corruption, Moment
 from suite.wrappers.noise import NORMAL, NoiseStream
 from suite.wrappers.rows import CorruptedRows, cast_once, exact
 
-_BLOCK = 1 << 15  # steps that are corrupted together
+_BLOCK = 1 << 15  # numbers that are corrupted together, so that caches hold them
 
 
 def corrupted(
@@ -75,18 +76,18 @@ def corrupted_by(
         return _step_by_step(corruption, values, lengths, keys, stream, space)
     parts = [
         _at_once(corruption, values[rows], lengths[some], keys[some], stream, space)
-        for some, rows in _blocks(lengths)
+        for some, rows in _blocks(lengths, math.prod(values.shape[1:]))
     ]
     return np.concatenate(parts) if parts else values.copy()
 
 
-def _blocks(lengths: np.ndarray) -> Iterator[tuple[slice, slice]]:
+def _blocks(lengths: np.ndarray, width: int) -> Iterator[tuple[slice, slice]]:
     """Episodes, and where they lie, a few at a time: noise takes memory."""
-    ends = np.cumsum(lengths)
+    ends, steps = np.cumsum(lengths), _BLOCK // max(1, width)
     first = 0
     while first < len(lengths):
         begin = ends[first] - lengths[first]
-        after = max(first + 1, int(np.searchsorted(ends, begin + _BLOCK, "right")))
+        after = max(first + 1, int(np.searchsorted(ends, begin + steps, "right")))
         yield slice(first, after), slice(begin, ends[after - 1])
         first = after
 
