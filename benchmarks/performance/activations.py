@@ -11,17 +11,17 @@ the product.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from report import finish, rounded
 from torch import Tensor
 from torch.nn import functional
 from turns import turns
 
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.worldmodels.activations import GROUP, group_softmax, mish
 
 ROWS, UNITS = 256, 512
@@ -66,16 +66,8 @@ def main() -> None:
     ratios = {name: each / seconds["product"] for name, each in seconds.items()}
     for name, each in seconds.items():
         print(f"{name:36} {1e3 * each:6.2f} ms  {ratios[name]:5.2f} of the product")
-    print(
-        json.dumps(
-            {
-                "benchmark": "activations",
-                "milliseconds": {n: round(1e3 * s, 3) for n, s in seconds.items()},
-                "ratios": {n: round(ratio, 3) for n, ratio in ratios.items()},
-                **provenance(),
-            }
-        )
-    )
+    milliseconds = rounded({n: 1e3 * s for n, s in seconds.items()}, 3)
+    finish("activations", milliseconds=milliseconds, ratios=rounded(ratios, 3))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ milliseconds; a control step has 50.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from report import finish
 
 from suite.agents.driving import Cruise, Driver, PlanModel, returns
 from suite.agents.plan_models import CarPlan, Simulator
@@ -26,7 +26,7 @@ from suite.agents.planners import MPPI
 from suite.agents.proposals import ClippedNormal
 from suite.envs.mushr import Track
 from suite.envs.mushr_env import MushrVectorEnv
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.worldmodels.car import Car
 from suite.worldmodels.car_ensemble import CarMean
 from suite.worldmodels.car_plants import Kinematic, Pacejka
@@ -83,8 +83,7 @@ def main() -> None:
     found = {name: round(statistics.median(each), 1) for name, each in taken.items()}
     for name, milliseconds in found.items():
         print(f"{name:14s} {milliseconds:8.1f} ms")
-    line = {"benchmark": "driving", "rounds": rounds, "milliseconds": found}
-    print(json.dumps(line | provenance()))
+    finish("driving", rounds=rounds, milliseconds=found)
 
 
 if __name__ == "__main__":

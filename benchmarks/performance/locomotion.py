@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import time
 from pathlib import Path
@@ -35,11 +34,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from peers import Peer, environment
+from report import finish, rounded, show
 from turns import medians
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.locomotion_env import ROBOTS, LocomotionVectorEnv
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 
 TARGETS = {"env/limit": 0.88, "env/envpool": 1.0, "single/gymnasium": 0.6}
 ALL_CORES = {"env/async": 7.0}  # which has a process a core
@@ -155,6 +155,7 @@ def measured(
 
 def envpool(robot: str, actions: np.ndarray, folder: Path) -> Peer:
     """EnvPool, about to step as many rows by the same actions."""
+    folder = folder.absolute()
     python = environment(folder, envpool_peer.REQUIREMENTS)
     recorded = folder / "actions.npy"
     np.save(recorded, actions)
@@ -173,12 +174,16 @@ def ratios_of(rates: dict[str, float]) -> dict[str, float]:
     return {**ratios, "single/gymnasium": rates["single"] / rates["gymnasium"]}
 
 
-def target_of(name: str) -> float | None:
-    """What a ratio is to reach."""
-    kind, _, threads = name.partition(", ")
-    if threads == f"{os.cpu_count()} threads" and kind in ALL_CORES:
-        return ALL_CORES[kind]
-    return TARGETS.get(kind)
+def targets_of(ratios: dict[str, float]) -> dict[str, float]:
+    """What ratios are to reach, by their names."""
+    targets = {}
+    for name in ratios:
+        kind, _, threads = name.partition(", ")
+        on_all = threads == f"{os.cpu_count()} threads"
+        known = TARGETS | ALL_CORES if on_all else TARGETS
+        if kind in known:
+            targets[name] = known[kind]
+    return targets
 
 
 def main() -> None:
@@ -191,20 +196,11 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=Path("build/envpool-peer"))
     args = parser.parse_args()
     prepare_process()
-    folder = args.peer.absolute()
-    rates = measured(args.robot, args.rows, args.steps, args.rounds, folder)
+    peer = vars(args).pop("peer")
+    rates = measured(**vars(args), folder=peer)
     ratios = ratios_of(rates)
-    for name, ratio in ratios.items():
-        target = target_of(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
-    found = {
-        "rates": {name: round(rate) for name, rate in rates.items()},
-        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
-    }
-    sizes = {name: value for name, value in vars(args).items() if name != "peer"}
-    line = {"benchmark": "locomotion", **sizes, **found}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+    show(ratios, targets_of(ratios))
+    finish("locomotion", **vars(args), rates=rounded(rates), ratios=rounded(ratios, 3))
 
 
 if __name__ == "__main__":

@@ -11,24 +11,15 @@ of rates (control steps a second), seconds and ratios.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 
 import mushr_data
 import mushr_learned
 import mushr_training
 import torch
+from report import finish, rounded, show
 from turns import turns
 
-from suite.running.process import prepare_process, provenance
-
-
-def report(ratios: dict[str, float], targets: dict[str, float]) -> None:
-    """Each ratio beside its target, if it has one."""
-    for name, ratio in ratios.items():
-        target = targets.get(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
+from suite.running.process import prepare_process
 
 
 def main() -> None:
@@ -47,14 +38,14 @@ def main() -> None:
     data_ratios = mushr_data.ratios_of(rates)
     ratios = data_ratios | mushr_training.ratios_of(training)
     ratios |= mushr_learned.ratios_of(learned)
-    report(ratios, mushr_data.targets_of(data_ratios) | mushr_training.TARGETS)
-    found = {
-        "rates": {name: round(rate) for name, rate in rates.items()},
-        "seconds": training,
-        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
-    }
-    line = {"benchmark": "mushr", **vars(args), **found}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+    show(ratios, mushr_data.targets_of(data_ratios) | mushr_training.TARGETS)
+    finish(
+        "mushr",
+        **vars(args),
+        rates=rounded(rates),
+        seconds=training,
+        ratios=rounded(ratios, 3),
+    )
 
 
 if __name__ == "__main__":

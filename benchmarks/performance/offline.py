@@ -1,215 +1,61 @@
-"""How fast offline agents learn, beside d3rlpy's own ``fit``.
+"""What offline reinforcement learning costs: its updates, its data, the robots' steps.
 
-    python benchmarks/performance/offline.py [--episodes 100] [--rounds 9] [--scale 1.0]
+    python benchmarks/performance/offline.py [--rounds 9] [--peer build/envpool-peer]
 
-Run it on an idle machine. Both learn from the same transitions of random actions in
-HalfCheetah, with the same networks, batches of 256 and one thread. d3rlpy is called as
-its documentation does, with a replay buffer of episodes, but without progress bar,
-files and evaluation, which ours has neither. The two take turns, a short epoch each;
-what is compared is the processor time of an update. Printed are medians over rounds:
-
-iql_64, iql_256, cql_64, cql_256: two hidden layers of so many units.
-
-``difference`` is the largest between any loss of ours and of d3rlpy's on 50 equal
-batches in a row, from equal initial weights; relative, or absolute below 0.1.
-
-The last line is one JSON object of milliseconds an update and ratios.
+Run it on an idle machine; it takes some minutes. The parts are ``offline_updates.py``
+(an update beside d3rlpy's ``fit``), ``offline_data.py`` (streaming, corrupting and
+collecting) and ``locomotion.py`` (HalfCheetah in rows, beside the physics, EnvPool and
+Gymnasium), which say who the contenders are. The last line is one JSON object of rates,
+milliseconds and ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
-import statistics
-import time
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+import locomotion
+import offline_data
+import offline_updates
+from report import finish, rounded, show
 
-from suite.recipes import random_dataset
-from suite.running.process import prepare_process, provenance
-from suite.transitions import Dataset
-
-TARGETS = {"iql_64": 1.8, "iql_256": 1.2, "cql_64": 1.1, "cql_256": 1.0}
-UPDATES = {"iql_64": 200, "iql_256": 80, "cql_64": 40, "cql_256": 10}  # of a round
-EQUAL = 50  # batches
-# A difference in the last bit of a loss grows a thousandfold over the batches; another
-# loss, or another batch, differs by more than this at once.
-SAME = 2e-3
+from suite.running.process import prepare_process
 
 
-class Theirs:
-    """d3rlpy's algorithm under its own ``fitter``.
-
-    Args:
-        kind: "iql" or "cql".
-        units: Of each hidden layer.
-        data: The transitions.
-        updates: Of an epoch.
-    """
-
-    def __init__(self, kind: str, units: int, data: Dataset, updates: int):
-        import d3rlpy
-
-        network = d3rlpy.models.VectorEncoderFactory(hidden_units=[units, units])
-        both: Any = {
-            "actor_encoder_factory": network,
-            "critic_encoder_factory": network,
-        }
-        if kind == "iql":
-            config = d3rlpy.algos.IQLConfig(**both, value_encoder_factory=network)
-        else:
-            config = d3rlpy.algos.CQLConfig(**both, alpha_learning_rate=0.0)
-        d3rlpy.seed(0)
-        self.algorithm: Any = config.create(device="cpu:0")
-        self.algorithm.create_impl((data.obs.shape[1],), data.actions.shape[1])
-        self.epochs = self._epochs(d3rlpy, data, updates)
-
-    def _epochs(self, d3rlpy: Any, data: Dataset, updates: int) -> Iterator[Any]:
-        episodes = [
-            d3rlpy.dataset.Episode(
-                observations=episode.obs,
-                actions=episode.actions,
-                rewards=episode.rewards[:, None],
-                terminated=bool(episode.terminated[-1]),
-            )
-            for episode in map(data.episode, range(data.num_episodes))
-        ]
-        stored = d3rlpy.dataset.ReplayBuffer(
-            d3rlpy.dataset.InfiniteBuffer(),
-            episodes=episodes,
-            action_space=d3rlpy.ActionSpace.CONTINUOUS,
-            action_size=data.actions.shape[1],
-        )
-        return self.algorithm.fitter(
-            stored,
-            n_steps=10**9,
-            n_steps_per_epoch=updates,
-            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-            show_progress=False,
-        )
-
-    def learn(self) -> None:
-        """An epoch."""
-        next(self.epochs)
-
-    def losses(self, data: Dataset, rows: np.ndarray) -> dict[str, float]:
-        """Of one update on some rows."""
-        from d3rlpy.dataset import TransitionMiniBatch
-
-        batch = TransitionMiniBatch(
-            observations=data.obs[rows],
-            actions=data.actions[rows],
-            rewards=data.rewards[rows, None],
-            next_observations=data.next_obs[rows],
-            next_actions=data.actions[rows],
-            terminals=data.terminated[rows, None].astype(np.float32),
-            intervals=np.ones((len(rows), 1), np.float32),
-            transitions=[],
-        )
-        return self.algorithm.update(batch)
-
-
-class Ours:
-    """The same algorithm as our learner.
-
-    Args:
-        kind: "iql" or "cql".
-        units: Of each hidden layer.
-        data: The transitions.
-        updates: Of an iteration.
-    """
-
-    def __init__(self, kind: str, units: int, data: Dataset, updates: int):
-        from suite.agents.offline import CQL, IQL
-
-        settings: dict[str, Any] = {"net_arch": [units, units]}
-        settings["updates_per_iteration"] = updates
-        if kind == "iql":
-            self.agent: Any = IQL(data, **settings)
-        else:
-            self.agent = CQL(data, **settings, alpha_learning_rate=0.0)
-        self.iterations = self.agent.iterate(10**9)
-
-    def learn(self) -> None:
-        """An iteration."""
-        next(self.iterations)
-
-    def losses(self, rows: np.ndarray) -> dict[str, float]:
-        """Of one update on some rows, by d3rlpy's names."""
-        import torch
-
-        batch = self.agent.minibatches.batch(torch.from_numpy(rows))
-        return self.agent.algorithm.update(batch)
-
-
-def largest_difference(kind: str, units: int, data: Dataset) -> float:
-    """Between losses of ours and d3rlpy's on equal batches."""
-    import torch
-
-    ours, theirs = Ours(kind, units, data, 1), Theirs(kind, units, data, 1)
-    networks = ours.agent.algorithm.impl.modules.get_torch_modules()
-    for name, network in theirs.algorithm.impl.modules.get_torch_modules().items():
-        network.load_state_dict(networks[name].state_dict())
-    draws, worst = np.random.default_rng(0), 0.0
-    for step in range(EQUAL):
-        rows = draws.integers(len(data), size=256)
-        torch.manual_seed(step)
-        found = ours.losses(rows)
-        torch.manual_seed(step)
-        for name, value in theirs.losses(data, rows).items():
-            worst = max(worst, abs(found[name] - value) / max(abs(value), 0.1))
-    return worst
-
-
-def compared(kind: str, units: int, data: Dataset, updates: int, rounds: int) -> Any:
-    """Median milliseconds of an update, theirs and ours, and the median ratio."""
-    contenders = [side(kind, units, data, updates) for side in (Theirs, Ours)]
-    spent: list[list[float]] = [[], []]
-    for number in range(rounds + 1):
-        for which in (0, 1) if number % 2 else (1, 0):
-            started = time.process_time()
-            contenders[which].learn()
-            if number:  # the first epoch warms up
-                spent[which].append(time.process_time() - started)
-    ratio = statistics.median(a / b for a, b in zip(*spent, strict=True))
-    return [1000 * statistics.median(each) / updates for each in spent], ratio
-
-
-def main() -> None:
-    """Measure, print the ratios beside their targets, and the JSON line."""
-    parser = argparse.ArgumentParser(description="Offline agents beside d3rlpy's fit.")
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scale", type=float, default=1.0, help="of a round's length")
-    args = parser.parse_args()
-    prepare_process()
+def quieten() -> None:
+    """d3rlpy tells of every epoch."""
     import structlog
 
     quiet = structlog.make_filtering_bound_logger(logging.ERROR)
     structlog.configure(wrapper_class=quiet)
-    data = random_dataset("BatchedHalfCheetah-v5", 1000 * args.episodes)
-    milliseconds, ratios, differences = {}, {}, {}
-    for name, target in TARGETS.items():
-        kind, _, units = name.partition("_")
-        updates = max(1, round(args.scale * UPDATES[name]))
-        difference = largest_difference(kind, int(units), data)
-        if difference > SAME:
-            raise SystemExit(f"{name}: losses differ by {difference:.1e}, not the same")
-        spent, ratio = compared(kind, int(units), data, updates, args.rounds)
-        milliseconds[name] = dict(zip(("d3rlpy", "ours"), spent, strict=True))
-        ratios[name], differences[name] = round(ratio, 3), float(f"{difference:.1e}")
-        verdict = "met" if ratio >= target else "MISSED"
-        print(
-            f"{name:8} {spent[0]:8.2f} {spent[1]:8.2f} ms  {ratio:6.2f}  target "
-            f"{target}  {verdict}  difference {difference:.1e}"
-        )
-    line = {"benchmark": "offline", **vars(args), "milliseconds": milliseconds}
-    line |= {"ratios": ratios, "differences": differences}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+
+
+def main() -> None:
+    """Measure, print the ratios beside their targets, and the JSON line."""
+    parser = argparse.ArgumentParser(description="What offline learning costs.")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--episodes", type=int, default=300, help="of the stored data")
+    parser.add_argument("--peer", type=Path, default=Path("build/envpool-peer"))
+    args = parser.parse_args()
+    prepare_process()
+    quieten()
+    # Before the learners: what they leave in memory slows no environment.
+    robots = locomotion.measured("HalfCheetah", 256, 50, args.rounds, args.peer)
+    data, data_ratios = offline_data.measured(args.episodes, args.rounds)
+    updates, update_ratios = offline_updates.measured(args.rounds)
+    robot_ratios = locomotion.ratios_of(robots)
+    ratios = robot_ratios | data_ratios | update_ratios
+    targets = {**offline_data.TARGETS, **offline_updates.TARGETS}
+    show(ratios, targets | locomotion.targets_of(robot_ratios))
+    finish(
+        "offline",
+        rounds=args.rounds,
+        episodes=args.episodes,
+        rates={"HalfCheetah in rows": rounded(robots), **rounded(data)},
+        **updates,
+        ratios=rounded(ratios, 3),
+    )
 
 
 if __name__ == "__main__":

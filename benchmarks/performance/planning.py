@@ -24,8 +24,6 @@ The last line is one JSON object of seconds and ratios; larger ratios are better
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +36,7 @@ import numpy as np
 import torch
 import world_models
 from peers import Peer, environment
+from report import finish, rounded, show
 from torch import Tensor
 from turns import medians
 
@@ -45,7 +44,7 @@ from suite.agents.action_sets import Bounds
 from suite.agents.planners import CEM, ICEM, Planner
 from suite.agents.proposals import ClippedNormal
 from suite.envs import cheetah
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.worldmodels.constant_units import ACTIVATIONS
 from suite.worldmodels.scoring import EnsembleScore, has_fast_bfloat16
 
@@ -249,18 +248,16 @@ def main() -> None:
     taken, ratios = taken | more_taken, ratios | more_ratios
     models, more_ratios = world_models.measured(args.rounds)
     ratios |= more_ratios
-    for name, ratio in ratios.items():
-        target = TARGETS.get(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:34s} {ratio:7.3f}  target {target or '-'}  {verdict}")
+    show(ratios, TARGETS)
     for name in TARGETS.keys() - ratios.keys():
         print(f"{name:34s} not measured: this processor has no fast bfloat16")
-    line = {"benchmark": "planning", "rounds": args.rounds}
-    line["seconds"] = {name: round(value, 4) for name, value in taken.items()}
-    line["seconds"] |= models
-    line["ratios"] = {name: round(ratio, 3) for name, ratio in ratios.items()}
-    line["has_fast_bfloat16"] = has_fast_bfloat16()
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+    finish(
+        "planning",
+        rounds=args.rounds,
+        seconds=rounded(taken, 4) | models,
+        ratios=rounded(ratios, 3),
+        has_fast_bfloat16=has_fast_bfloat16(),
+    )
 
 
 if __name__ == "__main__":

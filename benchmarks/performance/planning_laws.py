@@ -17,17 +17,16 @@ The last line is one JSON object of seconds, laws and shares.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from report import finish, rounded
 from turns import medians
 
 from suite.agents.planned_policy import CLOCKS
 from suite.benchmark import Benchmark
 from suite.parts import build
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.sweep import get
 
 LAWS = {
@@ -99,18 +98,17 @@ def main() -> None:
         for name, cells in LAWS.items()
     }
     standard = reacher[STANDARD]
-    found: dict[str, Any] = {
-        "benchmark": "planning_laws",
-        "rounds": rounds,
-        "seconds": {"reacher": reacher, "cheetah": cheetah},
-        "laws": {name: round(p, 3) for name, p in laws.items()},
-        "split": {c: round(standard[c] / standard["total"], 4) for c in CLOCKS},
-        "ratios": {
+    finish(
+        "planning_laws",
+        rounds=rounds,
+        seconds={"reacher": reacher, "cheetah": cheetah},
+        laws=rounded(laws, 3),
+        split={c: round(standard[c] / standard["total"], 4) for c in CLOCKS},
+        ratios={
             f"{label}/random": round(each["total"] / cheetah["random"]["total"], 2)
             for label, each in cheetah.items()
         },
-    }
-    print(json.dumps({**found, **provenance()}))
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ flow: an update of the model on 256 pieces of 4 steps, its transition a flow, ag
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,13 +31,14 @@ import torch
 from gymnasium import spaces
 from pwm_floor import ACT, BATCHES, HORIZON, OBS, PASSES, PIECES, ROWS, Floor
 from pwm_plain import Plain
+from report import finish
 from turns import turns
 
 from suite.agents.first_order import FirstOrder, FirstOrderUpdate
 from suite.agents.learned_units import LearnedUnits
 from suite.agents.mish_mlp import MishMLP
 from suite.agents.sequence_memory import SequenceMemory
-from suite.running.process import prepare_process, provenance, resolve_device
+from suite.running.process import prepare_process, resolve_device
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.flow import Flow
 from suite.worldmodels.latent import LatentModel
@@ -307,9 +307,8 @@ def main() -> None:
     for name, found in flows.items():
         print(f"flow, {name}: {1e3 * found:.0f} ms")
     print(f"linear in evaluations but for {fitted['largest_residual']:.1%}")
-    result = {"benchmark": "pwm", **vars(args), "seconds": seconds, "ratios": ratios}
-    result |= {"difference": difference, "flow_seconds": flows, "flow_line": fitted}
-    print(json.dumps({**result, "provenance": provenance()}))
+    result = {"seconds": seconds, "ratios": ratios, "difference": difference}
+    finish("pwm", **vars(args), **result, flow_seconds=flows, flow_line=fitted)
 
 
 if __name__ == "__main__":

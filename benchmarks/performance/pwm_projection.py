@@ -16,18 +16,18 @@ JSON object.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from report import finish
 
 from suite.agents.pwm import PWM
 from suite.benchmark import get
 from suite.parts import build
-from suite.running.process import prepare_process, provenance, resolve_device
+from suite.running.process import prepare_process, resolve_device
 
 VARIANTS = [
     f"pwm-ant-{size}{flow}"
@@ -99,8 +99,7 @@ def main() -> None:
         parts = (f"{part} {told[part]:7.1f} s" for part in PARTS)
         whole = f"{told['blocks']:6,} blocks  {told['hours']:8,.0f} h"
         print(f"{label:32s}", *parts, whole, sep="  ", flush=True)
-    result = {"benchmark": "pwm_projection", **vars(args), "found": found}
-    print(json.dumps({**result, "provenance": provenance()}))
+    finish("pwm_projection", **vars(args), found=found)
 
 
 if __name__ == "__main__":

@@ -17,21 +17,20 @@ The last line is one JSON object of rates (control steps a second) and ratios.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from report import finish, rounded, show
 from stable_baselines3.common.vec_env import SubprocVecEnv
 from turns import medians
 
 import suite
 from suite.agents.policies import sample_actions
 from suite.envs.pickcube import SUBSTEPS, PickCubeEnv, PickCubeVectorEnv
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 
 RATIOS = ("env/limit", "policy/limit", "policy/subproc")
 TARGETS = {
@@ -209,17 +208,9 @@ def main() -> None:
     args = parser.parse_args()
     prepare_process()
     found = measured(args.rows, args.steps, args.rounds)
-    for name, ratio in found["ratios"].items():
-        target = TARGETS.get(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:26s} {ratio:7.3f}  target {target or '-'}  {verdict}")
-    rates = {
-        group: {name: round(rate) for name, rate in of.items()}
-        for group, of in found["rates"].items()
-    }
-    ratios = {name: round(ratio, 3) for name, ratio in found["ratios"].items()}
-    line = {"benchmark": "rerollout", **vars(args), "rates": rates, "ratios": ratios}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+    rates, ratios = found["rates"], found["ratios"]
+    show(ratios, TARGETS)
+    finish("rerollout", **vars(args), rates=rounded(rates), ratios=rounded(ratios, 3))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ From these follow core-hours a seed, which are printed too.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -32,12 +31,13 @@ import numpy as np
 import stable_baselines3 as sb3
 import torch
 from gymnasium import spaces
+from report import finish
 from stable_baselines3.common.logger import Logger
 from turns import turns
 
 from suite.agents.replay import Mixture
 from suite.agents.soft_update import Soft, SoftUpdate
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.worldmodels.batches import Bootstrap
 from suite.worldmodels.branches import branches
 from suite.worldmodels.ensemble import GaussianEnsemble
@@ -175,7 +175,7 @@ def main() -> None:
     print(f"SB3 / ours: {seconds['sb3'] / seconds['ours']:.2f}")
     for name, found in hours(seconds).items():
         print(f"{name}: {found:.2f} core-hours a seed")
-    print(json.dumps({"seconds": seconds, "provenance": provenance()}))
+    finish("sac", rounds=rounds, seconds=seconds)
 
 
 if __name__ == "__main__":

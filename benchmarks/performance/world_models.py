@@ -16,7 +16,6 @@ model_env: control steps a second of ``ModelVectorEnv`` over frozen dynamics of 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -25,9 +24,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from report import finish
 from turns import turns
 
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.worldmodels.ensemble import Ensemble
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_env import ModelVectorEnv
@@ -163,7 +163,7 @@ def main() -> None:
     found, ratios = measured(rounds)
     for name, ratio in ratios.items():
         print(f"{name:34s} {ratio:7.3f}")
-    print(json.dumps({"seconds": found, "ratios": ratios, "provenance": provenance()}))
+    finish("world_models", rounds=rounds, seconds=found, ratios=ratios)
 
 
 def _ms(seconds: dict[str, float]) -> str:

@@ -18,17 +18,16 @@ The last line is one JSON object of rates (control steps a second) and ratios.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from report import finish, rounded, show
 
 from suite.envs.pickcube import PickCubeEnv, PickCubeVectorEnv
-from suite.running.process import prepare_process, provenance
+from suite.running.process import prepare_process
 from suite.wrappers import ObservationNoise, RewardDelay, RewardNoise
 
 Wrap = Callable[[Any], Any]
@@ -144,17 +143,9 @@ def main() -> None:
     args = parser.parse_args()
     prepare_process()
     found = measured(args.rows, args.steps, args.rounds, args.threads)
-    for name, ratio in found["ratios"].items():
-        target = TARGETS.get(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:20s} {ratio:7.3f}  target {target or '-'}  {verdict}")
-    rates = {
-        group: {name: round(rate) for name, rate in of.items()}
-        for group, of in found["rates"].items()
-    }
-    ratios = {name: round(ratio, 3) for name, ratio in found["ratios"].items()}
-    line = {"benchmark": "wrappers", **vars(args), "rates": rates, "ratios": ratios}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
+    rates, ratios = found["rates"], found["ratios"]
+    show(ratios, TARGETS)
+    finish("wrappers", **vars(args), rates=rounded(rates), ratios=rounded(ratios, 3))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,20 @@
-"""How fast stored data are streamed, corrupted at once, and collected.
+"""How fast stored data are streamed, corrupted and collected; a part of ``offline.py``.
 
-    python benchmarks/performance/datasets.py [--episodes 300] [--rounds 5]
-
-Run it on an idle machine. Contenders take turns, and a round's ratio is of its own
-times; medians over the rounds are printed:
+Contenders take turns, and a round's ratio is of its own times; medians over the rounds:
 
 stream: a ``ReplayEnv`` of HalfCheetah-sized episodes through Gymnasium's interface,
 bare and under ``RewardNoise`` (target 0.7 of the bare rate), and for the record under
 others, in turns of an episode.
 bulk: the same corrupted dataset, made by wrapping the dataset and by recording the
 wrapped replay (target 50 times as fast); their hashes are compared.
+bulk/steps: the same beside the stream's steps alone, of which nothing is kept.
 collect: ``collect`` with 64 rows of HalfCheetah and a SAC actor of 2x256, against
 Stable-Baselines3's own loop, ``model.predict`` and ``DummyVecEnv.step`` with
-Gymnasium's HalfCheetah-v5, storing transitions too (target 4 times as fast). One torch
-thread.
-
-The last line is one JSON object of rates (transitions a second) and ratios.
+Gymnasium's HalfCheetah-v5, storing transitions too (target 4 times as fast).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -33,7 +25,6 @@ import numpy as np
 from suite.data.collection import collect
 from suite.data.recording import recorded
 from suite.envs.replay import ReplayEnv
-from suite.running.process import prepare_process, provenance
 from suite.transitions import Dataset
 from suite.wrappers import (
     DropBestEpisodes,
@@ -167,8 +158,8 @@ class Collectors:
         return {name: np.array(values) for name, values in kept.items()}
 
 
-def measured(episodes: int, rounds: int) -> dict[str, Any]:
-    """Median rates, and median ratios of the rounds."""
+def measured(episodes: int, rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
+    """Median rates (transitions a second), and median ratios of the rounds."""
     dataset = walks(episodes)
     _ = dataset.sha256  # known of whatever was loaded: its hash is compared then
     some = dataset.select(np.arange(episodes) < 20)
@@ -192,31 +183,13 @@ def measured(episodes: int, rounds: int) -> dict[str, Any]:
             f"bulk/{n}": middle(r["bulk"][n] / r["recorded"][n] for r in bulks)
             for n in WRAPPERS
         },
+        **{
+            f"bulk/steps/{n}": middle(
+                bulk["bulk"][n] / stream[n]
+                for bulk, stream in zip(bulks, streams, strict=True)
+            )
+            for n in WRAPPERS
+        },
         "collect": middle(r["ours"] / r["sb3"] for r in collected),
     }
-    return {"rates": rates, "ratios": ratios}
-
-
-def main() -> None:
-    """Measure, print the ratios beside their targets, and the JSON line."""
-    parser = argparse.ArgumentParser(description="Streaming, bulk and collection.")
-    parser.add_argument("--episodes", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    prepare_process()
-    found = measured(args.episodes, args.rounds)
-    for name, ratio in found["ratios"].items():
-        target = TARGETS.get(name)
-        verdict = "" if target is None else "met" if ratio >= target else "MISSED"
-        print(f"{name:32s} {ratio:8.2f}  target {target or '-'}  {verdict}")
-    rates = {
-        group: {name: round(rate) for name, rate in of.items()}
-        for group, of in found["rates"].items()
-    }
-    ratios = {name: round(ratio, 3) for name, ratio in found["ratios"].items()}
-    line = {"benchmark": "datasets", **vars(args), "rates": rates, "ratios": ratios}
-    print(json.dumps({**line, **provenance(), "cores": os.cpu_count()}))
-
-
-if __name__ == "__main__":
-    main()
+    return rates, ratios
