@@ -97,6 +97,22 @@ class Physics:
 WIDTHS = Widths()  # the plan's
 NOMINAL = Physics(plant("Kinematic"))
 FOUND = Physics(IDENTIFIED_PLANT, IDENTIFIED_DELAY)
+# Of ``default``; see ``_scales`` for the plan's.
+OPTIMISATION = Part(
+    f"{MODELS}.car_optimisation:Optimisation",
+    {
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "final_rate": 1e-6,
+        "decay_epochs": STEPS // EPOCH,
+        "clip": 1.0,
+        "steps_per_epoch": EPOCH,
+    },
+)
+SELECTION = Part(
+    f"{MODELS}.car_selection:Selection",
+    {"share": 0.1, "horizon": 20, "patience": STEPS, "improvement": 1e-6},
+)
 
 
 def car_spec(
@@ -127,21 +143,8 @@ def car_spec(
     agent = {
         "car": _car(config, widths, physics),
         "losses": _losses(config, tail),
-        "optimisation": Part(
-            f"{MODELS}.car_optimisation:Optimisation",
-            {
-                "batch_size": 256,
-                "learning_rate": 1e-3,
-                "final_rate": 1e-6,
-                "decay_epochs": STEPS // EPOCH,
-                "clip": 1.0,
-                "steps_per_epoch": EPOCH,
-            },
-        ),
-        "selection": Part(
-            f"{MODELS}.car_selection:Selection",
-            {"share": 0.1, "horizon": 20, "patience": STEPS, "improvement": 1e-6},
-        ),
+        "optimisation": OPTIMISATION,
+        "selection": SELECTION,
         **({"seeds": seeds} if seeds else {}),
     }
     return Benchmark(
