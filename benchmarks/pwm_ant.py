@@ -21,7 +21,13 @@ from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale, register
 from suite_bench.benchmarks.off_policy import pace, returns
-from suite_bench.benchmarks.pwm_parts import TINY, fitting, flow, latent_fit
+from suite_bench.benchmarks.pwm_parts import (
+    TINY,
+    fitting,
+    flow,
+    latent_fit,
+    published_block,
+)
 
 ROWS, HORIZON = 128, 16
 BLOCK = ROWS * HORIZON  # real steps between two updates of the policy
@@ -30,12 +36,6 @@ EPOCHS = {"mlp": 15_000, "flow": 20_000}  # blocks; the seed's
 # Blocks before the first update: a first fit needs more than the starts of episodes.
 # The publication waits for an episode's end, after 1000 steps of every row.
 EXPLORED = {"5m": 16, "48m": 1, "paper": 63}
-# How often model, policy and critics learn as published; 5m's ``default`` does not.
-PUBLISHED_BLOCK = {
-    "agent.pace.collect": BLOCK,
-    "agent.fitting.updates": 8,
-    "agent.first_order.critic_iterations": 8,
-}
 BASELINES = {"standing still": 1142.0, "random actions": 1179.0}  # docs/envs
 FLOWS = {"v1": ("Heun", 2), "v2": ("Heun", 4), "v3": ("Euler", 8)}
 
@@ -99,7 +99,7 @@ def _scales(size: str, epochs: int) -> dict[str, Scale]:
         "agent.fitting.batch_size": 64,
         "agent.pace.exploration": BLOCK,
         "agent.pace.epoch": BLOCK,
-        **PUBLISHED_BLOCK,
+        **published_block(ROWS),
         "total_timesteps": 3 * BLOCK,
         "checkpoint_at": [1, 2],
         "evaluation.episodes": 2,
@@ -107,7 +107,7 @@ def _scales(size: str, epochs: int) -> dict[str, Scale]:
     times = {"5m": ("2 minutes", "hours"), "48m": ("10 minutes", "an hour")}[size]
     paper = {
         "every": 5,
-        **PUBLISHED_BLOCK,
+        **published_block(ROWS),
         "agent.fitting.first": 1000,
         "agent.fitting.batch_size": 1024,
         "agent.pace.exploration": EXPLORED["paper"] * BLOCK,

@@ -122,18 +122,25 @@ TINY = {
 }
 
 
+def published_block(rows: int) -> dict[str, Any]:
+    """How often model and critics learn as published, to one update of the policy."""
+    return {
+        "agent.pace.collect": 16 * rows,
+        "agent.fitting.updates": 8,
+        "agent.first_order.critic_iterations": 8,
+    }
+
+
 def published(rows: int) -> dict[str, Any]:
     """The publication's ratio of steps and updates, its rates and their fall."""
     return {
         "agent.first_order.actor_learning_rate": 5e-4,
         "agent.first_order.critic_learning_rate": 5e-4,
-        "agent.first_order.critic_iterations": 8,
         "agent.fit.learning_rate": 3e-4,
         "agent.fitting.first": 1000,
-        "agent.fitting.updates": 8,
         "agent.fitting.batch_size": 256,
         "agent.fitting.final_learning_rate": 1e-5,
-        "agent.pace.collect": 16 * rows,
+        **published_block(rows),
         "agent.pace.epoch": 160 * rows,
         "agent.pace.updates": 1,
         **ONE_SEED,

@@ -67,7 +67,8 @@ def main() -> None:
     for name, each in seconds.items():
         print(f"{name:36} {1e3 * each:6.2f} ms  {ratios[name]:5.2f} of the product")
     milliseconds = rounded({n: 1e3 * s for n, s in seconds.items()}, 3)
-    finish("activations", milliseconds=milliseconds, ratios=rounded(ratios, 3))
+    ratios = rounded(ratios, 3)
+    finish("activations", **vars(args), milliseconds=milliseconds, ratios=ratios)
 
 
 if __name__ == "__main__":

@@ -196,11 +196,11 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=Path("build/envpool-peer"))
     args = parser.parse_args()
     prepare_process()
-    peer = vars(args).pop("peer")
-    rates = measured(**vars(args), folder=peer)
+    sizes = {name: value for name, value in vars(args).items() if name != "peer"}
+    rates = measured(**sizes, folder=args.peer)
     ratios = ratios_of(rates)
     show(ratios, targets_of(ratios))
-    finish("locomotion", **vars(args), rates=rounded(rates), ratios=rounded(ratios, 3))
+    finish("locomotion", **sizes, rates=rounded(rates), ratios=rounded(ratios, 3))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from report import finish, rounded, show
 
 from suite.running.process import prepare_process
 
+ROBOTS = {"robot": "HalfCheetah", "rows": 256, "steps": 50}
+
 
 def quieten() -> None:
     """d3rlpy tells of every epoch."""
@@ -41,9 +43,9 @@ def main() -> None:
     prepare_process()
     quieten()
     # Before the learners: what they leave in memory slows no environment.
-    robots = locomotion.measured("HalfCheetah", 256, 50, args.rounds, args.peer)
+    robots = locomotion.measured(**ROBOTS, rounds=args.rounds, folder=args.peer)
     data, data_ratios = offline_data.measured(args.episodes, args.rounds)
-    updates, update_ratios = offline_updates.measured(args.rounds)
+    updates, differences, update_ratios = offline_updates.measured(args.rounds)
     robot_ratios = locomotion.ratios_of(robots)
     ratios = robot_ratios | data_ratios | update_ratios
     targets = {**offline_data.TARGETS, **offline_updates.TARGETS}
@@ -51,9 +53,11 @@ def main() -> None:
     finish(
         "offline",
         rounds=args.rounds,
-        episodes=args.episodes,
-        rates={"HalfCheetah in rows": rounded(robots), **rounded(data)},
-        **updates,
+        robots=ROBOTS,
+        episodes={"stored": args.episodes, "learned from": offline_updates.EPISODES},
+        rates=rounded({"rows": robots, **data}),
+        milliseconds=rounded(updates, 2),
+        differences=differences,
         ratios=rounded(ratios, 3),
     )
 

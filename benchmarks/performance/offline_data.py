@@ -1,6 +1,7 @@
 """How fast stored data are streamed, corrupted and collected; a part of ``offline.py``.
 
-Contenders take turns, and a round's ratio is of its own times; medians over the rounds:
+One torch thread. Contenders take turns, and a round's ratio is of its own times;
+medians over the rounds:
 
 stream: a ``ReplayEnv`` of HalfCheetah-sized episodes through Gymnasium's interface,
 bare and under ``RewardNoise`` (target 0.7 of the bare rate), and for the record under
@@ -8,6 +9,7 @@ others, in turns of an episode.
 bulk: the same corrupted dataset, made by wrapping the dataset and by recording the
 wrapped replay (target 50 times as fast); their hashes are compared.
 bulk/steps: the same beside the stream's steps alone, of which nothing is kept.
+bulk/drawing: the same beside drawing the normal numbers alone, which is its floor.
 collect: ``collect`` with 64 rows of HalfCheetah and a SAC actor of 2x256, against
 Stable-Baselines3's own loop, ``model.predict`` and ``DummyVecEnv.step`` with
 Gymnasium's HalfCheetah-v5, storing transitions too (target 4 times as fast).
@@ -33,6 +35,8 @@ from suite.wrappers import (
     RewardDelay,
     RewardNoise,
 )
+from suite.wrappers.dataset import keys
+from suite.wrappers.noise import NORMAL, NoiseStream
 
 STEPS = 1000  # of an episode
 OBS, ACTIONS = 17, 6
@@ -49,6 +53,8 @@ WRAPPERS: dict[str, Wrap] = {
         DropBestEpisodes(what, 30), 0.1
     ),
 }
+# What of each step is drawn, for the floor of these.
+DRAWS: dict[str, tuple[int, ...]] = {"reward_noise": (), "observation_noise": (OBS,)}
 
 
 def walks(episodes: int) -> Dataset:
@@ -97,12 +103,27 @@ def stream_round(dataset: Dataset, turns: int) -> dict[str, float]:
 
 
 def bulk_round(dataset: Dataset, some: Dataset) -> dict[str, dict[str, float]]:
-    """Transitions a second of wrapping a dataset, and of recording a wrapped replay."""
-    rates: dict[str, dict[str, float]] = {"bulk": {}, "recorded": {}}
+    """Made transitions a second of wrapping a dataset, and of recording a replay."""
+
+    def rate(make: Callable[[], Dataset]) -> float:
+        started = time.perf_counter()
+        made = make()
+        return len(made) / (time.perf_counter() - started)
+
+    rates: dict[str, dict[str, float]] = {"recorded": {}, "bulk": {}}
     for name, wrap in WRAPPERS.items():
-        recording = seconds(lambda wrap=wrap: recorded(wrap(ReplayEnv(some))))
-        rates["recorded"][name] = len(some) / recording
-        rates["bulk"][name] = len(dataset) / seconds(lambda wrap=wrap: wrap(dataset))
+        rates["recorded"][name] = rate(lambda w=wrap: recorded(w(ReplayEnv(some))))
+        rates["bulk"][name] = rate(lambda w=wrap: w(dataset))
+    return rates
+
+
+def drawing_round(dataset: Dataset) -> dict[str, float]:
+    """Transitions a second whose noise is drawn and nothing done with it."""
+    stream, at = NoiseStream(0, "drawing", 0), keys(dataset)
+    rates = {}
+    for name, shape in DRAWS.items():
+        spent = seconds(lambda s=shape: stream.episodes(at, dataset.lengths, NORMAL, s))
+        rates[name] = len(dataset) / spent
     return rates
 
 
@@ -158,38 +179,46 @@ class Collectors:
         return {name: np.array(values) for name, values in kept.items()}
 
 
-def measured(episodes: int, rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
+def measured_round(
+    dataset: Dataset, some: Dataset, collectors: Collectors
+) -> dict[str, dict[str, float]]:
+    """Transitions a second of all, by part."""
+    return {
+        "stream": stream_round(dataset, 20),
+        **bulk_round(dataset, some),
+        "drawing": drawing_round(dataset),
+        "collect": collectors.round(3000),
+    }
+
+
+def ratios_of(rates: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How the contenders of a round compare."""
+    stream, recorded, bulk, drawing, collectors = (
+        rates[part] for part in ("stream", "recorded", "bulk", "drawing", "collect")
+    )
+    return {
+        **{f"stream/{name}": stream[name] / stream["bare"] for name in WRAPPERS},
+        **{f"bulk/{name}": bulk[name] / recorded[name] for name in WRAPPERS},
+        **{f"bulk/steps/{name}": bulk[name] / stream[name] for name in WRAPPERS},
+        **{f"bulk/drawing/{name}": bulk[name] / drawing[name] for name in drawing},
+        "collect": collectors["ours"] / collectors["sb3"],
+    }
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Of each number over the rounds."""
+    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
+
+
+def measured(
+    episodes: int, rounds: int
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Median rates (transitions a second), and median ratios of the rounds."""
     dataset = walks(episodes)
     _ = dataset.sha256  # known of whatever was loaded: its hash is compared then
     some = dataset.select(np.arange(episodes) < 20)
     require_same(some)
-    streams = [stream_round(dataset, 20) for _ in range(rounds)]
-    bulks = [bulk_round(dataset, some) for _ in range(rounds)]
     collectors = Collectors()
-    collected = [collectors.round(3000) for _ in range(rounds)]
-    middle = statistics.median
-    rates = {
-        "stream": {n: middle(r[n] for r in streams) for n in streams[0]},
-        **{
-            way: {n: middle(r[way][n] for r in bulks) for n in WRAPPERS}
-            for way in ("recorded", "bulk")
-        },
-        "collect": {n: middle(r[n] for r in collected) for n in collected[0]},
-    }
-    ratios = {
-        **{f"stream/{n}": middle(r[n] / r["bare"] for r in streams) for n in WRAPPERS},
-        **{
-            f"bulk/{n}": middle(r["bulk"][n] / r["recorded"][n] for r in bulks)
-            for n in WRAPPERS
-        },
-        **{
-            f"bulk/steps/{n}": middle(
-                bulk["bulk"][n] / stream[n]
-                for bulk, stream in zip(bulks, streams, strict=True)
-            )
-            for n in WRAPPERS
-        },
-        "collect": middle(r["ours"] / r["sb3"] for r in collected),
-    }
-    return rates, ratios
+    found = [measured_round(dataset, some, collectors) for _ in range(rounds)]
+    rates = {part: medians([each[part] for each in found]) for part in found[0]}
+    return rates, medians([ratios_of(each) for each in found])

@@ -171,8 +171,10 @@ def compared(kind: str, units: int, data: Dataset, updates: int, rounds: int) ->
     return [1000 * statistics.median(each) / updates for each in spent], ratio
 
 
-def measured(rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """Milliseconds and differences of all, and their ratios.
+def measured(
+    rounds: int,
+) -> tuple[dict[str, dict[str, float]], dict[str, float], dict[str, float]]:
+    """Milliseconds, differences and ratios of all.
 
     Raises:
         SystemExit: If the losses of ours are not d3rlpy's.
@@ -187,4 +189,4 @@ def measured(rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
         spent, ratios[name] = compared(kind, int(units), data, updates, rounds)
         milliseconds[name] = dict(zip(("d3rlpy", "ours"), spent, strict=True))
         differences[name] = float(f"{difference:.1e}")
-    return {"milliseconds": milliseconds, "differences": differences}, ratios
+    return milliseconds, differences, ratios

@@ -250,7 +250,7 @@ def main() -> None:
     ratios |= more_ratios
     show(ratios, TARGETS)
     for name in TARGETS.keys() - ratios.keys():
-        print(f"{name:34s} not measured: this processor has no fast bfloat16")
+        print(f"{name}: not measured, this processor has no fast bfloat16")
     finish(
         "planning",
         rounds=args.rounds,

@@ -24,7 +24,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from report import finish
+from report import finish, show
 from turns import turns
 
 from suite.running.process import prepare_process
@@ -161,8 +161,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     prepare_process()
     found, ratios = measured(rounds)
-    for name, ratio in ratios.items():
-        print(f"{name:34s} {ratio:7.3f}")
+    show(ratios, {})
     finish("world_models", rounds=rounds, seconds=found, ratios=ratios)
 
 

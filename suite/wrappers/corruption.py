@@ -257,7 +257,7 @@ def spread_noise(value: np.ndarray, std: Any, moment: Moment) -> np.ndarray:
 
 
 def within(values: np.ndarray, space: Any) -> np.ndarray:
-    """Values clipped to a box, in place; one without bounds costs nothing."""
+    """Values clipped to a box, in place; one without bounds leaves them alone."""
     if space.bounded_below.any() or space.bounded_above.any():
         np.clip(values, space.low, space.high, out=values)
     return values

@@ -12,7 +12,9 @@ from suite.wrappers.corruption import Corruption, Moment
 from suite.wrappers.noise import NORMAL, NoiseStream
 from suite.wrappers.rows import CorruptedRows, cast_once, exact
 
-_BLOCK = 1 << 15  # numbers that are corrupted together, so that caches hold them
+# Numbers that are corrupted together, so that caches hold them and their noise takes
+# little memory; a longer episode is one block.
+_BLOCK = 1 << 15
 
 
 def corrupted(
@@ -82,7 +84,7 @@ def corrupted_by(
 
 
 def _blocks(lengths: np.ndarray, width: int) -> Iterator[tuple[slice, slice]]:
-    """Episodes, and where they lie, a few at a time: noise takes memory."""
+    """Episodes, and where they lie, a few at a time."""
     ends, steps = np.cumsum(lengths), _BLOCK // max(1, width)
     first = 0
     while first < len(lengths):
