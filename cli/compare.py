@@ -86,10 +86,9 @@ def compare(
         click.echo(json.dumps(every, indent=2))
         return
     shown = _unit(column, results.sweep.metric, rows)
-    written = results.sweep.written(column)
-    name = f" ({shown.name})" if shown.name not in ("", written) else ""
+    heading = shown.headed(results.sweep.written(column))
     _print(
-        f"{results.sweep.name}: {written}{name}, {span(over).about}",
+        f"{results.sweep.name}: {heading}, {span(over).about}",
         rows,
         shown,
         f"{confidence:g} %",

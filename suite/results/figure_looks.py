@@ -80,9 +80,8 @@ def factor(results: Results, column: str) -> float:
 
 def column_name(results: Results, column: str) -> str:
     """A column as a reader wants it, the metric with its unit."""
-    name = unit(column).name if column == results.sweep.metric else ""
     written = results.sweep.written(column)
-    return f"{written} ({name})" if name and name != written else written
+    return unit(column).headed(written) if column == results.sweep.metric else written
 
 
 def say_empty(panel: Axes) -> None:

@@ -42,6 +42,11 @@ class Unit:
             return f"{name} {self.shown(value)}"
         return f"{name} {self.written(value)}"
 
+    def headed(self, name: str) -> str:
+        """A column's name with its unit, unless the name has it already."""
+        is_told = name == self.name or f"({self.name})" in name
+        return f"{name} ({self.name})" if self.name and not is_told else name
+
     def within(self, value: float) -> float:
         """A bound of an interval, itself bounded by what there can be."""
         above = value if self.low is None else max(value, self.low)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from suite.results.units import POINTS, SHARE, unit
+from suite.results.units import POINTS, SHARE, Unit, unit
 
 
 def test_a_share_is_shown_in_percent_and_bounded():
@@ -27,3 +27,13 @@ def test_a_unit_is_not_said_twice():
     assert unit("x_velocity").named("x_velocity", 0.125) == "x_velocity 0.12 m/s"
     assert unit("return_mean").named("return_mean", None) == "return_mean -"
     assert unit("laps").named("laps", 3.0) == "laps 3.0"
+
+
+def test_a_column_has_its_unit_once():
+    velocity = unit("x_velocity")
+    assert velocity.headed("velocity") == "velocity (m/s)"
+    assert velocity.headed("velocity (m/s)") == "velocity (m/s)"
+    # A unit's letters in a word are no unit.
+    assert unit("lap_time").headed("lap times") == "lap times (s)"
+    assert unit("return_mean").headed("return") == "return"
+    assert Unit("").headed("loss") == "loss"
