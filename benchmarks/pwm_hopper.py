@@ -34,7 +34,7 @@ SEEDS = (0, 1, 2, 3, 4)
 ROWS = 8  # that step together
 STEPS = 50_000
 BASELINES = {
-    "upright, not moving": 1000.0,  # 1 for each of 1000 steps; no one was seen to
+    "upright, not moving": 1000.0,  # 1 for each of 1000 steps
     "random actions": 16.9,  # 200 episodes, +- 1.2
 }
 

@@ -48,7 +48,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     axes.set_xlabel(found.get("steps", "environment steps"))
     kind = found["metric"].partition("_")[0]
     name = kind if kind == "success" else found["metric"]
-    axes.set_ylabel(name if shown.name in name else f"{name} ({shown.name})")
+    axes.set_ylabel(shown.headed(name))
     if shown.low is not None and shown.high is not None:
         ends = shown.factor * shown.low, shown.factor * shown.high
         axes.set_ylim(ends[0] - 2, ends[1] + 2)

@@ -110,7 +110,7 @@ def print_tables(
     """
     rows = [row for row in found["cells"] if row["seeds"] or row["cell"] in selected]
     shown = unit(found["metric"])
-    heading = f"{found['sweep']}: {written(found['metric'])} ({shown.name})"
+    heading = f"{found['sweep']}: {shown.headed(written(found['metric']))}"
     print_table(
         f"{heading}, {found['finished']} of {found['trials']} finished",
         ["cell", "seeds", "mean", "95 %", "last\n3", "drop", "95 %"],

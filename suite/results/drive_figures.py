@@ -47,7 +47,7 @@ def _panels(canvas: Canvas, tasks: Sequence[Any], results: Results) -> Iterator[
 def _axis(results: Results, name: str) -> tuple[str, float]:
     """How an array is called and what it is multiplied by: ``ood_`` has its unit."""
     shown = unit(name.removeprefix("ood_"))
-    return f"{results.sweep.written(name)} ({shown.name})", shown.factor
+    return shown.headed(results.sweep.written(name)), shown.factor
 
 
 def _logarithmic(panel: Axes, which: Literal["x", "y"]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -38,14 +39,18 @@ class Unit:
 
     def named(self, name: str, value: float | None) -> str:
         """A number behind its name, with its unit unless the name has it already."""
-        if value is None or self.name in name:
+        if value is None or self._is_in(name):
             return f"{name} {self.shown(value)}"
         return f"{name} {self.written(value)}"
 
     def headed(self, name: str) -> str:
         """A column's name with its unit, unless the name has it already."""
-        is_told = name == self.name or f"({self.name})" in name
-        return f"{name} ({self.name})" if self.name and not is_told else name
+        return name if self._is_in(name) else f"{name} ({self.name})"
+
+    def _is_in(self, name: str) -> bool:
+        """Whether a name says the unit, as a word of its own; no unit is in any."""
+        word = rf"(?<![A-Za-z/']){re.escape(self.name)}(?![A-Za-z/])"
+        return not self.name or re.search(word, name) is not None
 
     def within(self, value: float) -> float:
         """A bound of an interval, itself bounded by what there can be."""

@@ -36,4 +36,5 @@ def test_a_column_has_its_unit_once():
     # A unit's letters in a word are no unit.
     assert unit("lap_time").headed("lap times") == "lap times (s)"
     assert unit("return_mean").headed("return") == "return"
+    assert unit("return_mean").headed("return_mean") == "return_mean"
     assert Unit("").headed("loss") == "loss"
