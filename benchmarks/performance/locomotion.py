@@ -35,7 +35,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from peers import Peer, environment
 from report import finish, rounded, show
-from turns import medians
+from turns import medians_of, told_in
 
 import suite  # noqa: F401  registers the ids
 from suite.envs.locomotion_env import ROBOTS, LocomotionVectorEnv
@@ -120,8 +120,8 @@ class Rows:
 
 def measured(
     robot: str, rows: int, steps: int, rounds: int, folder: Path
-) -> dict[str, float]:
-    """Rates of all contenders, ours with one thread and with one a core."""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median rates of all, ours with one thread and one a core, and median ratios."""
     cores = os.cpu_count() or 1
     actions = recorded_actions(robot, steps, rows)
     alone, threaded = (Rows(robot, actions, threads) for threads in (1, cores))
@@ -133,7 +133,7 @@ def measured(
     single, reference = gym.make(f"Batched{robot}-v5"), make()
     peer = envpool(robot, actions, folder)
     try:
-        return medians(
+        found = told_in(
             {
                 "limit, 1 threads": alone.limit,
                 "env, 1 threads": alone.rate,
@@ -151,6 +151,7 @@ def measured(
     finally:
         workers.close()
         peer.close()
+    return medians_of(found), medians_of([ratios_of(each) for each in found])
 
 
 def envpool(robot: str, actions: np.ndarray, folder: Path) -> Peer:
@@ -197,8 +198,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare_process()
     sizes = {name: value for name, value in vars(args).items() if name != "peer"}
-    rates = measured(**sizes, folder=args.peer)
-    ratios = ratios_of(rates)
+    rates, ratios = measured(**sizes, folder=args.peer)
     show(ratios, targets_of(ratios))
     finish("locomotion", **sizes, rates=rounded(rates), ratios=rounded(ratios, 3))
 

@@ -43,10 +43,11 @@ def main() -> None:
     prepare_process()
     quieten()
     # Before the learners: what they leave in memory slows no environment.
-    robots = locomotion.measured(**ROBOTS, rounds=args.rounds, folder=args.peer)
+    robots, robot_ratios = locomotion.measured(
+        **ROBOTS, rounds=args.rounds, folder=args.peer
+    )
     data, data_ratios = offline_data.measured(args.episodes, args.rounds)
     updates, differences, update_ratios = offline_updates.measured(args.rounds)
-    robot_ratios = locomotion.ratios_of(robots)
     ratios = robot_ratios | data_ratios | update_ratios
     targets = {**offline_data.TARGETS, **offline_updates.TARGETS}
     show(ratios, targets | locomotion.targets_of(robot_ratios))

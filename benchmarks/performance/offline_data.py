@@ -17,12 +17,12 @@ Gymnasium's HalfCheetah-v5, storing transitions too (target 4 times as fast).
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from turns import medians_of
 
 from suite.data.collection import collect
 from suite.data.recording import recorded
@@ -205,11 +205,6 @@ def ratios_of(rates: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Of each number over the rounds."""
-    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
-
-
 def measured(
     episodes: int, rounds: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
@@ -220,5 +215,5 @@ def measured(
     require_same(some)
     collectors = Collectors()
     found = [measured_round(dataset, some, collectors) for _ in range(rounds)]
-    rates = {part: medians([each[part] for each in found]) for part in found[0]}
-    return rates, medians([ratios_of(each) for each in found])
+    rates = {part: medians_of([each[part] for each in found]) for part in found[0]}
+    return rates, medians_of([ratios_of(each) for each in found])

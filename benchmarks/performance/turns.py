@@ -12,11 +12,19 @@ def medians(
     contenders: Mapping[str, Callable[[], float]], rounds: int
 ) -> dict[str, float]:
     """Median of what each tells, such as a rate, over rounds of one call each."""
-    told: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            told[name].append(contender())
-    return {name: statistics.median(values) for name, values in told.items()}
+    return medians_of(told_in(contenders, rounds))
+
+
+def told_in(
+    contenders: Mapping[str, Callable[[], float]], rounds: int
+) -> list[dict[str, float]]:
+    """What each tells in each round of one call each."""
+    return [{name: tell() for name, tell in contenders.items()} for _ in range(rounds)]
+
+
+def medians_of(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Of each number over the rounds."""
+    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
 
 
 def turns(
