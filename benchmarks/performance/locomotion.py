@@ -4,8 +4,8 @@ r"""How fast rows of Gymnasium's robots step, beside the physics alone and Gymna
         [--peer build/envpool-peer]
 
 Run it on an idle machine. The environments are equal bit for bit, so every contender
-does the same work from the same seeds under the same recorded actions, in turns; the
-medians of the rounds are compared:
+does the same work from the same seeds under the same recorded actions, in turns. A
+ratio is of one round's rates; medians over the rounds are told:
 
 limit: ``Batch.step`` alone, on the recorded states and controls.
 env: ``LocomotionVectorEnv.step``: with observation, reward, termination, autoreset and
