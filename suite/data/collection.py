@@ -11,10 +11,12 @@ from gymnasium.utils import RecordConstructorArgs
 
 from suite.data.cards import bounds, versions
 from suite.transitions import Dataset
-from suite.wrappers.noise import CHUNK, NoiseStream
+from suite.wrappers.noise import NoiseStream
 from suite.wrappers.stack import layers
 
 Arrays = dict[str, np.ndarray]
+
+_CHUNK = 64  # steps whose draws are made at once; part of a dataset, so never changed
 
 
 class Behaviour(Protocol):
@@ -154,7 +156,7 @@ class _Rows:
         self.taken = 0  # transitions of the finished episodes 0, 1, ... without a gap
         self._next_taken = 0  # the first episode that is not among them
         self._started = 0
-        self._stream = NoiseStream(seed, "collect", 0)
+        self._stream = NoiseStream(seed, "collect", 0, chunk_steps=_CHUNK)
         obs, _ = env.reset(seed=self._seeds(np.arange(env.num_envs)))
         self._obs = np.asarray(obs, np.float32)
         self.running: list[_Episode | None] = [self._begin(each) for each in self._obs]
@@ -225,7 +227,7 @@ class _Rows:
             if episode is None:
                 now.append(np.zeros(shape))
                 continue
-            chunk, place = divmod(episode.length, CHUNK)
+            chunk, place = divmod(episode.length, _CHUNK)
             if place == 0:
                 key = np.array([episode.number, 0], np.uint64)
                 episode.noise = self._stream.chunk(key, chunk, self.policy.draw, shape)

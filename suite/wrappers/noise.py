@@ -5,13 +5,14 @@ in a stream is an address and needs no history. Here the key is a hash of (seed,
 layer), and the counter is
 
     word 0   blocks drawn within the chunk
-    word 1   chunk: 64 consecutive steps
+    word 1   chunk: 256 consecutive steps of a wrapper
     word 2   how many episodes the row has begun since it was seeded
     word 3   the row's seed
 
 Two episodes, rows, chunks or wrappers therefore never share a number, what a step draws
 does not depend on which other rows step along, and a snapshot holds an address instead
-of a generator. Chunks make a draw cheap: one call into NumPy for 64 steps of a row.
+of a generator. Chunks make a draw cheap: one call into NumPy for many steps of a row,
+and an episode of 1000 steps, whole, sets its counter four times.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
@@ -25,7 +26,9 @@ from zlib import crc32
 
 import numpy as np
 
-CHUNK = 64  # steps drawn at once; part of the stream, so never changed
+# Steps drawn at once; part of the stream, so never changed. More would set the counter
+# less often, yet a row draws a whole chunk whenever it resets or is restored.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,15 @@ class NoiseStream:
         seed: The wrapper's seed, 0 or more.
         kind: Name of the corruption.
         layer: How many wrappers of that kind lie inside this one.
+        chunk_steps: Consecutive steps that are drawn at once.
 
     Raises:
         ValueError: If the seed is not a whole number of 0 or more.
     """
 
-    def __init__(self, seed: int, kind: str, layer: int):
+    def __init__(self, seed: int, kind: str, layer: int, chunk_steps: int = CHUNK):
         require_seed(seed)
+        self.chunk_steps = chunk_steps
         words = np.random.SeedSequence([int(seed), crc32(kind.encode()), layer])
         # Python's numbers: NumPy reads them twice as fast as its own.
         self._state: dict[str, Any] = {
@@ -93,7 +98,7 @@ class NoiseStream:
         draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
         shape: tuple[int, ...],
     ) -> np.ndarray:
-        """The draws of one chunk of one episode, (64, *shape).
+        """The draws of one chunk of one episode, (chunk_steps, *shape).
 
         Args:
             key: (2,) uint64: the row's seed and its count of episodes.
@@ -103,7 +108,7 @@ class NoiseStream:
         """
         self._state["state"]["counter"] = [0, int(index), int(key[1]), int(key[0])]
         self._bits.state = self._state  # copied by NumPy
-        return draw(self._generator, (CHUNK, *shape))
+        return draw(self._generator, (self.chunk_steps, *shape))
 
     def episodes(
         self,
@@ -125,18 +130,18 @@ class NoiseStream:
         # draw one number after the other, so that fewer are the first of more.
         fill = getattr(self._generator, draw.method) if isinstance(draw, Draw) else None
         result = self._empty(lengths.sum(), draw, shape)
-        bits, state, first = self._bits, self._state, 0
+        bits, state, steps, first = self._bits, self._state, self.chunk_steps, 0
         for (counter[3], counter[2]), length in zip(
             keys.tolist(), lengths.tolist(), strict=True
         ):
             episode = result[first : first + length]
-            for counter[1], begin in enumerate(range(0, length, CHUNK)):
+            for counter[1], begin in enumerate(range(0, length, steps)):
                 bits.state = state
-                place = episode[begin : begin + CHUNK]
+                place = episode[begin : begin + steps]
                 if fill is not None:
                     fill(out=place)
                 else:  # drawn whole, as a stream does it, and cut at the episode's end
-                    place[:] = draw(self._generator, (CHUNK, *shape))[: len(place)]
+                    place[:] = draw(self._generator, (steps, *shape))[: len(place)]
             first += length
         return result
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from suite.arrays import Snapshot
 from suite.wrappers.corruption import Corruption, Field, Moment
-from suite.wrappers.noise import CHUNK, NoiseStream
+from suite.wrappers.noise import NoiseStream
 
 _WORD = 1 << 64
 
@@ -45,7 +45,7 @@ class CorruptedRows:
         self._stream = stream
         self._noise_shape = corruption.noise_shape(space)
         self._chunk = np.full(num_rows, -1)  # which one self._noise holds
-        self._noise: np.ndarray | None = None  # (N, CHUNK, ...), made at the first draw
+        self._noise: np.ndarray | None = None  # (N, chunk, ...), made at the first draw
         self._arange = np.arange(num_rows)
         # What each row was last shown, for rows that stand still or are restored.
         self.obs: np.ndarray | None = None
@@ -130,12 +130,12 @@ class CorruptedRows:
         return whole
 
     def _noise_of(self, ids: np.ndarray, step: np.ndarray) -> np.ndarray:
-        shape = self._noise_shape
+        shape, steps = self._noise_shape, self._stream.chunk_steps
         if shape is None:
             return np.empty((len(ids), 0))
         if self._noise is None:
-            self._noise = np.empty((len(self.step), CHUNK, *shape))
-        chunk = step // CHUNK
+            self._noise = np.empty((len(self.step), steps, *shape))
+        chunk = step // steps
         stale = self._chunk[ids] != chunk
         if stale.any():
             draw, rows = (
@@ -147,7 +147,7 @@ class CorruptedRows:
                     self.keys[row], index, draw, shape
                 )
             self._chunk[ids] = chunk
-        return self._noise[ids, step % CHUNK]
+        return self._noise[ids, step % steps]
 
     # --------------------------------------------------------------- snapshots
     def _arrays(self) -> dict[str, np.ndarray]:

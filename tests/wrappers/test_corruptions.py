@@ -483,7 +483,7 @@ def looks_normal(draws: np.ndarray, std: float) -> bool:
     return bool(max(mean_off, std_off, inside_off) < ALARM)
 
 
-def reward_noise(kwargs: dict[str, Any], rows: int = 400, steps: int = 100) -> Any:
+def reward_noise(kwargs: dict[str, Any], rows: int = 100, steps: int = 400) -> Any:
     env = RewardNoise(WalkVectorEnv(rows, limit=steps, goal=np.inf), **kwargs)
     env.reset(seed=0)
     results = [env.step(np.zeros((rows, 2), np.float32)) for _ in range(steps)]
@@ -519,7 +519,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def test_noise_of_neighbouring_steps_rows_and_entries_is_independent():
     noise, _ = reward_noise({"std": 1.0})
     assert correlation(noise[1:], noise[:-1]) < ALARM
-    assert correlation(noise[64:], noise[:-64]) < ALARM  # one chunk later
+    assert correlation(noise[256:], noise[:-256]) < ALARM  # one chunk later
     assert correlation(noise[:, 1:], noise[:, :-1]) < ALARM
     env = ObservationNoise(WalkVectorEnv(DRAWS // 2), 1.0)
     obs, info = env.reset(seed=0)
@@ -569,19 +569,19 @@ def test_a_wrapper_around_wrapped_rows_draws_differently_from_them():
 
 
 def test_the_stream_is_philox_at_the_episodes_address():
-    # Row seed 7, second episode since: words 3 and 2 of the counter; 64 steps a chunk.
+    # Row seed 7, second episode since: words 3 and 2 of the counter; 256 steps a chunk.
     # 0x9C053E4A is the CRC-32 of "NoisyReward".
-    env = RewardNoise(WalkEnv(limit=100, goal=np.inf), 1.0, seed=9)
+    env = RewardNoise(WalkEnv(limit=400, goal=np.inf), 1.0, seed=9)
     first_noise(env, 7)
-    noise = first_noise(env, None, 100)
+    noise = first_noise(env, None, 400)
     key = np.random.SeedSequence([9, 0x9C053E4A, 0]).generate_state(2, np.uint64)
     chunks = [
         np.random.Generator(
             np.random.Philox(counter=np.array([0, chunk, 1, 7], np.uint64), key=key)
-        ).standard_normal(64)
+        ).standard_normal(256)
         for chunk in range(2)
     ]
-    np.testing.assert_allclose(noise, np.concatenate(chunks)[:100], atol=1e-12)
+    np.testing.assert_allclose(noise, np.concatenate(chunks)[:400], atol=1e-12)
 
 
 def test_an_environment_never_seeded_gets_noise_of_its_own():
