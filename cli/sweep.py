@@ -91,7 +91,6 @@ def sweep(
     that are there. Progress goes to stderr, the table to stdout,
     figures and numbers into the sweep's folder.
     """
-    from suite.data.named_data import require_data, strays
     from suite.running.jobs import Failed
     from suite.running.sweep_folder import SweepFolder
 
@@ -105,17 +104,11 @@ def sweep(
     if dry_run:
         _tell_plan(folder, trials, fresh, as_json, broken)
         return
-    there = folder.with_seeds(grid).trials()
-    again = set(trials) if fresh else set()
-    folder.require_same_data((t for t in there if t not in again), is_local=True)
-    folder.store(grid)
+    _begin(folder, grid, trials, fresh)
     remarks = [f"{grid.name} into {folder.path}", *_reused(folder, grid, trials, reuse)]
-    todo = [t for t in trials if t not in broken and (fresh or not folder.is_done(t))]
-    finished = len(trials) - len(broken) - len(todo)
-    if finished:
-        remarks.append(f"{finished} of {len(trials)} are finished (--fresh runs again)")
-    require_data(trial.cell.spec for trial in todo)
-    remarks += strays(trial.cell.spec for trial in todo).values()
+    whole = [trial for trial in trials if trial not in broken]
+    todo, more = _unfinished(folder, whole, fresh)
+    remarks += more
     made = [folder.job(trial, device, command_line(), fresh) for trial in todo]
     costs = [trial.cell.cost for trial in todo]
     failures = [Failed(folder.job(t, device), why) for t, why in broken.items()]
@@ -125,6 +118,31 @@ def sweep(
     publish(folder, as_json, failures, selected=selected)
     if failures:
         raise _first(failures, len(trials))
+
+
+def _begin(
+    folder: SweepFolder, grid: Sweep, trials: Sequence[Trial], fresh: bool
+) -> None:
+    """Write the sweep down, unless what is there was made with other data."""
+    again = set(trials) if fresh else set()
+    there = folder.with_seeds(grid).trials()
+    folder.require_same_data((t for t in there if t not in again), is_local=True)
+    folder.store(grid)
+
+
+def _unfinished(
+    folder: SweepFolder, trials: Sequence[Trial], fresh: bool
+) -> tuple[list[Trial], list[str]]:
+    """What is to be run, whose data are there, and remarks on it."""
+    from suite.data.named_data import require_data, strays
+
+    todo = [trial for trial in trials if fresh or not folder.is_done(trial)]
+    require_data(trial.cell.spec for trial in todo)
+    remarks = [*strays(trial.cell.spec for trial in todo).values()]
+    if finished := len(trials) - len(todo):
+        done = f"{finished} of {len(trials)} are finished (--fresh runs again)"
+        remarks.insert(0, done)
+    return todo, remarks
 
 
 def _grid(
