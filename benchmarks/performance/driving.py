@@ -12,13 +12,13 @@ milliseconds; a control step has 50.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from report import finish
+from turns import turns
 
 from suite.agents.driving import Cruise, Driver, PlanModel, returns
 from suite.agents.plan_models import CarPlan, Simulator
@@ -74,13 +74,8 @@ def main() -> None:
     prepare_process()
     contenders = {name: contender(make()) for name, make in MODELS.items()}
     contenders["scoring alone"] = scoring()
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, plan in contenders.items():
-            started = time.process_time()
-            plan()
-            taken[name].append(1000 * (time.process_time() - started))
-    found = {name: round(statistics.median(each), 1) for name, each in taken.items()}
+    seconds = turns(contenders, rounds, repeats=1, clock=time.process_time)
+    found = {name: round(1000 * each, 1) for name, each in seconds.items()}
     for name, milliseconds in found.items():
         print(f"{name:14s} {milliseconds:8.1f} ms")
     finish("driving", rounds=rounds, milliseconds=found)
