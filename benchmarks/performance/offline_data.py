@@ -8,7 +8,8 @@ bare and under ``RewardNoise`` (target 0.7 of the bare rate), and for the record
 others, in turns of an episode.
 bulk: the same corrupted dataset, made by wrapping the dataset and by recording the
 wrapped replay (target 50 times as fast); their hashes are compared.
-bulk/steps: the same beside the stream's steps alone, of which nothing is kept.
+bulk/steps: the same beside the stream's steps alone, of which nothing is kept (the
+same target).
 bulk/drawing: the same beside drawing the normal numbers alone, which is its floor.
 collect: ``collect`` with 64 rows of HalfCheetah and a SAC actor of 2x256, against
 Stable-Baselines3's own loop, ``model.predict`` and ``DummyVecEnv.step`` with
@@ -41,7 +42,12 @@ from suite.wrappers.noise import NORMAL, NoiseStream
 STEPS = 1000  # of an episode
 OBS, ACTIONS = 17, 6
 ROWS = 64
-TARGETS = {"stream/reward_noise": 0.7, "bulk/reward_noise": 50, "collect": 4}
+TARGETS = {
+    "stream/reward_noise": 0.7,
+    "bulk/reward_noise": 50,
+    "bulk/steps/reward_noise": 50,
+    "collect": 4,
+}
 
 Wrap = Callable[[Any], Any]
 WRAPPERS: dict[str, Wrap] = {
