@@ -138,11 +138,10 @@ def _unfinished(
 
     todo = [trial for trial in trials if fresh or not folder.is_done(trial)]
     require_data(trial.cell.spec for trial in todo)
-    remarks = [*strays(trial.cell.spec for trial in todo).values()]
-    if finished := len(trials) - len(todo):
-        done = f"{finished} of {len(trials)} are finished (--fresh runs again)"
-        remarks.insert(0, done)
-    return todo, remarks
+    finished = len(trials) - len(todo)
+    done = f"{finished} of {len(trials)} are finished (--fresh runs again)"
+    others = strays(trial.cell.spec for trial in todo).values()
+    return todo, [*([done] if finished else []), *others]
 
 
 def _grid(

@@ -227,7 +227,7 @@ class _Rows:
             if episode is None:
                 now.append(np.zeros(shape))
                 continue
-            chunk, place = divmod(episode.length, _CHUNK)
+            chunk, place = divmod(episode.length, self._stream.chunk_steps)
             if place == 0:
                 key = np.array([episode.number, 0], np.uint64)
                 episode.noise = self._stream.chunk(key, chunk, self.policy.draw, shape)

@@ -134,7 +134,7 @@ def _carry_out(job: Job, connection: Connection, threads: int) -> None:
 
 def portable(reason: Exception) -> Exception:
     """The exception if it survives a pipe, else one that says the same."""
-    try:
+    try:  # bytes made right here, read as the pipe's other end will read them
         copy = pickle.loads(pickle.dumps(reason))
     except Exception:
         copy = None
