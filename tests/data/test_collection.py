@@ -132,6 +132,22 @@ def test_random_actions_fill_their_box():
         UniformBehaviour(spaces.Box(-np.inf, np.inf, (2,)))
 
 
+def test_draws_are_philox_at_the_episodes_number_64_steps_at_a_time():
+    # Chunks are part of published data, so that theirs may not follow the wrappers'.
+    # 0xA40662F4 is the CRC-32 of "collect".
+    env = gym.vector.SyncVectorEnv([lambda: gym.make("Pendulum-v1")])
+    data = collect(env, UniformBehaviour(env.single_action_space), 400, seed=3)
+    key = np.random.SeedSequence([3, 0xA40662F4, 0]).generate_state(2, np.uint64)
+    chunks = [
+        np.random.Generator(
+            np.random.Philox(counter=np.array([0, chunk, 0, 1], np.uint64), key=key)
+        ).random((64, 1))
+        for chunk in range(4)
+    ]
+    second = -2 + 4 * np.concatenate(chunks)[:200]
+    np.testing.assert_allclose(data.actions[200:], second, atol=1e-6)
+
+
 def test_the_progress_goes_up_to_the_end():
     told: list[int] = []
     collect(counting(3), Leaning(), 100, seed=0, progress=told.append)
