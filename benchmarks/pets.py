@@ -1,4 +1,12 @@
-"""PETS: planning in a probabilistic ensemble, on HalfCheetah."""
+"""PETS: planning in a probabilistic ensemble, on HalfCheetah.
+
+``paper`` has the published planner and sizes. What differs in every scale:
+
+- The observation is Gymnasium's, without the mean speed that is paid: the reward is one
+  more output of the networks. PETS puts that speed first and computes the reward.
+- The torso's pitch is an angle as it is. PETS gives the networks its sine and cosine.
+- Targets are normalised, as inputs are. PETS normalises inputs alone.
+"""
 
 from __future__ import annotations
 
