@@ -42,7 +42,8 @@ def planner(spec: Benchmark) -> Callable[[], dict[str, float]]:
     available = {"make_env": spec.make_env, "seed": 0, "device": "cpu", "threads": 1}
     env = spec.make_env(spec.env.num_envs, "same_step")
     policy = build(spec.agent, available, env=env).policy
-    policy.is_fitted.fill_(True)  # weights do not matter, acting at random would
+    # Weights do not matter, acting at random would.
+    policy.dynamics.is_fitted.fill_(True)
     obs, _ = env.reset(seed=0)
     plans = policy.begin(env.num_envs)
 

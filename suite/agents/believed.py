@@ -8,12 +8,19 @@ from typing import Any, Protocol
 
 import torch
 
+from suite.envs.arguments import require_not_negative
 from suite.storage import IntegrityError
-from suite.worldmodels.diagnostics import Windows, calibration, prediction_errors
+from suite.worldmodels.diagnostics import (
+    Windows,
+    calibration,
+    outcome_errors,
+    prediction_errors,
+)
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.model_spec import live_model
 from suite.worldmodels.propagation import TS1
 from suite.worldmodels.stored import save_dynamics
 
@@ -24,6 +31,10 @@ class Believed(Protocol):
     """A model, and how it follows what is met. Hand one to ``MBPO``."""
 
     model: DynamicsModel
+
+    def require(self, rows: int) -> None:
+        """Refuse so few transitions for the first fit, before they are collected."""
+        ...
 
     def noised(self, real: Experience, generator: torch.Generator) -> Experience:
         """What the model's data shall be of these transitions."""
@@ -83,27 +94,31 @@ class Fitted:
                 "info['state']; give LearnedDynamics functions of the observation "
                 "instead of of_task(...)"
             )
-        if steps is None and (fit.holdout is None or fit.holdout.patience is None):
-            raise ValueError(
-                "a fit needs a number of steps or a Holdout with patience to end, got "
-                "neither"
-            )
-        if data_noise < 0:
-            raise ValueError(f"data_noise must be 0 or more, got {data_noise}")
+        fit.require_end(steps)
+        require_not_negative("data_noise", data_noise)
         fit.dynamics.to(device)
         self.fit, self.steps, self.data_noise = fit, steps, data_noise
         self.model: Any = propagation(fit.dynamics)
+
+    def require(self, rows: int) -> None:
+        """Refuse transitions that are too few to fit to.
+
+        Raises:
+            ValueError: If nothing could be held out, or a step needs more.
+        """
+        self.fit.require(rows)
 
     def noised(self, real: Experience, generator: torch.Generator) -> Experience:
         """With the noise that CS285 adds to the data of its models."""
         return real.noised(self.data_noise, generator)
 
     def judged(self, unseen: Experience) -> dict[str, float]:
-        """How wrong a step is, and whether the ensemble knows; see ``diagnostics``."""
+        """How wrong step, reward and end are, and whether the ensemble knows it."""
         states = torch.stack([unseen.states, unseen.next_states])
         found = Windows(states.cpu(), unseen.actions[None].cpu())
         told = prediction_errors(self.fit.dynamics, found, (1,))
         told = {"error_1": told["error_1"], **calibration(self.fit.dynamics, found)}
+        told |= outcome_errors(self.fit.dynamics, unseen)
         return {f"model/{name}": value for name, value in told.items()}
 
     def refit(self, data: Experience) -> dict[str, float]:
@@ -137,16 +152,21 @@ class Given:
         model: Starts from observations.
 
     Raises:
+        TypeError: If it is no model.
         ValueError: If it wants to start from ``info["state"]``.
     """
 
     def __init__(self, model: DynamicsModel):
+        model = live_model(model)
         if getattr(model, "needs_state", False):
             raise ValueError(
                 "MBPO starts rollouts from observations, and this model from "
                 "info['state']; give one of observations"
             )
         self.model = model
+
+    def require(self, rows: int) -> None:
+        """Nothing is fitted: any number will do."""
 
     def noised(self, real: Experience, generator: torch.Generator) -> Experience:
         """As they are."""

@@ -120,4 +120,5 @@ class Branched:
             updates: Of the policy in an epoch.
         """
         times = fits if self.every is None else updates / self.every
+        times = max(times, 1)  # what is imagined at once is kept, if less often too
         return max(int(times * self.starts * length), 1)

@@ -79,6 +79,7 @@ class MBPO(SAC):
         )
         _require_whole(believed)
         _require_fitting(believed.model, env)
+        believed.require(self.pace.exploration + self.pace.collect)  # at the first fit
         self.believed, self.branched = believed, branched or Branched()
         self.fit_every = fit_every
         self.data = RingBuffer(_CAPACITY)  # real, what the model is fitted to
@@ -199,7 +200,10 @@ class MBPO(SAC):
 
 def _require_whole(believed: Any) -> None:
     """See that all is there, before a run misses it at its end."""
-    names = ("model", "noised", "judged", "refit", "state", "load_state", "save")
+    names = (
+        *("model", "require", "noised", "judged", "refit"),
+        *("state", "load_state", "save"),
+    )
     missing = [name for name in names if not hasattr(believed, name)]
     if missing:
         raise ValueError(

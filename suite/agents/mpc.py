@@ -15,15 +15,21 @@ import torch
 
 from suite.agents.planned_policy import Imagination, PlannedPolicy
 from suite.agents.planning import Planner, forgotten
-from suite.agents.steps import Steps, came_to, promised, returned
+from suite.agents.steps import Steps, came_to, experience, promised, returned
 from suite.arrays import Snapshot
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_positive
-from suite.worldmodels.diagnostics import calibration, prediction_errors, windows
+from suite.envs.arguments import require_not_negative, require_positive
+from suite.worldmodels.diagnostics import (
+    calibration,
+    outcome_errors,
+    prediction_errors,
+    windows,
+)
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.stored import save_dynamics
 from suite.wrappers import restorable
+from suite.wrappers.stack import autoreset_mode
 
 _COUNTERS = ("num_timesteps", "iterations")
 
@@ -40,7 +46,8 @@ class MPC:
     Metrics of an iteration: ``train/return_mean``, ``return_std`` and ``episodes`` of
     the episodes that ended; of the model as it was *before* it saw
     the iteration's data, ``model/prediction_error``, ``error_<k>``, ``coverage_90`` and
-    ``nll`` (``suite.worldmodels.diagnostics``); ``plan/predicted``
+    ``nll``, ``reward_error`` and ``end_error`` (``suite.worldmodels.diagnostics``);
+    ``plan/predicted``
     and ``plan/real``, the plans' values and the rewards that followed within the
     horizon; the fit's own; and seconds of ``env``, ``planner``, ``model`` (rollouts),
     ``scoring`` (rewards) and ``fit``.
@@ -57,7 +64,7 @@ class MPC:
         fit_epochs: Epochs of the fit after each collection; None fits until the
             holdout's patience ends it.
         data_noise: Ratio of ``Experience.noised``, which the model's data get.
-        seed: Of everything random.
+        seed: Of environment, planner and noise; ``fit`` and its networks have theirs.
         device: Of model and planner.
 
     Raises:
@@ -83,10 +90,9 @@ class MPC:
         device: str = "cpu",
     ):
         _require_rows(env, initial_steps=initial_steps, batch_size=batch_size)
-        _require_end(fit, fit_epochs)
+        fit.require_end(fit_epochs, "fit_epochs")
         fit.require(initial_steps)
-        if data_noise < 0:
-            raise ValueError(f"data_noise must be 0 or more, got {data_noise}")
+        require_not_negative("data_noise", data_noise)
         self.envs, self.fit, self.fit_epochs = env, fit, fit_epochs
         self.initial_steps, self.batch_size = initial_steps, batch_size
         self.data_noise = data_noise
@@ -182,20 +188,17 @@ class MPC:
         if found is not None:
             errors = prediction_errors(dynamics, found) | calibration(dynamics, found)
             told |= {f"model/{name}": value for name, value in errors.items()}
+        outcome = outcome_errors(dynamics, experience(steps))
+        told |= {f"model/{name}": value for name, value in outcome.items()}
         return told | promised(steps, self.policy.planner.horizon)
 
     def _fitted(self, steps: Steps) -> dict[str, float]:
         """The model's data with these steps, and the model fitted to them."""
-        columns = (steps.obs, steps.actions, steps.rewards, steps.next_obs)
-        flat = [each.reshape(-1, *each.shape[2:]) for each in columns]
-        ends = steps.terminated.reshape(-1)
-        new = Experience.of(flat[0], flat[1], flat[2], flat[3], ends)
-        new = new.noised(self.data_noise, self._noise)
+        new = experience(steps).noised(self.data_noise, self._noise)
         parts = [new] if self.data is None else [self.data, new]
         self.data = Experience.concatenate(parts)
         told, losses = self._fit_round(self.data), self._losses
         self._losses = np.append(losses, np.array(told.pop("losses"), np.float32))
-        self.policy.is_fitted.fill_(True)
         self.policy.refresh()
         return told
 
@@ -259,8 +262,7 @@ class MPC:
         self._load_env(tree)
         if tree["data"] is not None:
             self.data = Experience.of(**tree["data"])
-            self.policy.is_fitted.fill_(True)
-        self.policy.refresh()
+            self.policy.refresh()
 
     def save_model(self, folder: Path) -> None:
         """Write the dynamics, for ``load_dynamics``; see ``ModelBased``."""
@@ -279,12 +281,11 @@ class MPC:
 
 
 def _require_rows(env: gym.vector.VectorEnv, **counts: int) -> None:
-    mode = env.metadata.get("autoreset_mode", "next_step")
-    name = str(getattr(mode, "name", mode)).lower()
-    if name != "same_step":
+    mode = autoreset_mode(env)
+    if mode != "same_step":
         raise ValueError(
             "MPC needs autoreset_mode='same_step', so that no step is a reset, got "
-            f"{name!r}; pass it to gym.make_vec"
+            f"{mode!r}; pass it to gym.make_vec"
         )
     for what, count in counts.items():
         require_positive(what, count)
@@ -293,13 +294,3 @@ def _require_rows(env: gym.vector.VectorEnv, **counts: int) -> None:
                 f"{what} must be a multiple of the {env.num_envs} rows of the "
                 f"environment, got {count}"
             )
-
-
-def _require_end(fit: Fit, epochs: int | None) -> None:
-    if epochs is not None:
-        require_positive("fit_epochs", epochs)
-    elif fit.holdout is None or fit.holdout.patience is None:
-        raise ValueError(
-            "fit_epochs=None fits until a holdout's patience ends it, and this fit has "
-            "no such; give it a Holdout with patience, or a number of epochs"
-        )

@@ -19,7 +19,7 @@ from suite.storage import read_directory
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
-from suite.worldmodels.propagation import Mean, TSInf
+from suite.worldmodels.propagation import Mean, TSInf, innermost
 from suite.worldmodels.scoring import EnsembleScore
 from suite.worldmodels.state import load_weights
 
@@ -60,10 +60,7 @@ class Imagination:
             reward = watch.timed("scoring", frozen.functions["reward"])
             frozen.functions["reward"] = reward
         model = self.propagation(frozen)
-        inside: Any = model
-        while hasattr(inside, "model"):  # of what is around it, such as Penalised
-            inside = inside.model
-        usual = 1 if isinstance(inside, Mean) else len(frozen.elites)
+        usual = 1 if isinstance(innermost(model), Mean) else len(frozen.elites)
         return score_with(model, horizon=horizon, particles=self.particles or usual)
 
 
@@ -123,8 +120,6 @@ class PlannedPolicy(torch.nn.Module):
         ValueError: If model, planner and environment do not fit together.
     """
 
-    is_fitted: torch.Tensor  # () bool
-
     def __init__(
         self,
         dynamics: LearnedDynamics,
@@ -140,16 +135,24 @@ class PlannedPolicy(torch.nn.Module):
         self.action_space = env.single_action_space
         self.actions = action_set(self.action_space, self.device)
         self.seed, self.watch = seed, Stopwatch()
-        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
         _require_fitting(dynamics, self.actions.size, env)
         planner.start(self.actions, 1)  # refuses actions that it cannot propose
         self.refresh()
+        self._try()
 
     def refresh(self) -> None:
         """Plan with the weights as they are from now on."""
         self._score = self.imagination.score(
             self.dynamics, self.planner.horizon, self.watch
         )
+
+    def _try(self) -> None:
+        """Judge one sequence: what does not fit is refused before it is used."""
+        states = torch.zeros(1, self.dynamics.state_size, device=self.device)
+        if isinstance(self._score, ImaginedScore):
+            self._score.generator = torch.Generator(self.device)
+        shape = (1, 1, self.planner.horizon, self.actions.size)
+        self._score.at(states)(torch.zeros(shape, device=self.device))
 
     def begin(self, rows: int, seed: int | None = None) -> Plans:
         """What rows remember that have not acted yet."""
@@ -162,7 +165,9 @@ class PlannedPolicy(torch.nn.Module):
 
         Raises:
             FloatingPointError: If the model gives no candidate of a row a finite score.
+            ValueError: If an observation is NaN or infinite.
         """
+        _require_finite(obs)
         states = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
         if isinstance(self._score, ImaginedScore):
             self._score.generator = plans.generator
@@ -203,7 +208,7 @@ class PlannedPolicy(torch.nn.Module):
         plans = self.begin(len(rows)) if state is None else state
         if episode_start is not None:
             plans.memory = forgotten(plans.memory, episode_start)
-        if bool(self.is_fitted):
+        if bool(self.dynamics.is_fitted):
             actions = self.plan(rows, plans).actions[:, 0]
         else:
             actions = self.explore(len(rows), plans)
@@ -225,7 +230,7 @@ def model_card(dynamics: LearnedDynamics) -> dict[str, Any]:
         "net_arch": list(ensemble.hidden),
         "activation": ensemble.activation,
         "obs_size": dynamics.state_size,
-        "action_low": [-1.0] * dynamics.action_size,
+        "action_size": dynamics.action_size,
     }
 
 
@@ -243,6 +248,16 @@ def load_planned(policy: PlannedPolicy, folder: str | Path) -> None:
     tensors = load_tensors(read_directory(Path(folder))["policy.safetensors"])
     load_weights(policy, tensors, str(folder))
     policy.refresh()
+
+
+def _require_finite(obs: np.ndarray) -> None:
+    finite = np.isfinite(obs)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(
+            f"observations must be finite, got {obs[row, column]} as number {column} "
+            f"of row {row}; look at the environment"
+        )
 
 
 def _require_fitting(

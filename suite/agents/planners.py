@@ -45,7 +45,7 @@ from suite.agents.planning import (
 from suite.agents.planning import Planner as Planner
 from suite.agents.planning import forgotten as forgotten
 from suite.agents.proposals import ClippedNormal, Proposal, TruncatedNormal
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_above_zero, require_positive
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,7 @@ class MPPI:
 
     def __post_init__(self) -> None:
         require_counts(self, "horizon", "candidates", "iterations")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        require_above_zero("temperature", self.temperature)
         require_std(self, "draws about its last plan")
 
     def start(self, actions: Actions, num_envs: int) -> Memory:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from suite.agents.action_sets import Actions, Bounds, Choices, Generators, drawn
+from suite.envs.arguments import require_above_zero, require_not_negative
 
 TRUNCATION = 2.0  # standard deviations
 
@@ -69,8 +70,8 @@ class _Normal:
     std: float | None
 
     def __post_init__(self) -> None:
-        if self.std is not None and self.std <= 0:
-            raise ValueError(f"std must be positive, got {self.std}")
+        if self.std is not None:
+            require_above_zero("std", self.std)
 
     def start(self, actions: Actions, centre: Tensor) -> Belief:
         """The first belief about a centre (B, H, A)."""
@@ -123,8 +124,7 @@ class ClippedNormal(_Normal):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.colour < 0:
-            raise ValueError(f"colour must not be negative, got {self.colour}")
+        require_not_negative("colour", self.colour)
 
     def sample(
         self, actions: Actions, belief: Belief, count: int, generator: Generators

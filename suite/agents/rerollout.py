@@ -20,6 +20,7 @@ from suite.agents.advantages import Estimate, Rollout
 from suite.agents.policies import sample_actions
 from suite.arrays import Snapshot
 from suite.wrappers import restorable
+from suite.wrappers.stack import autoreset_mode
 
 # Rows stepped together; fixed, because a network's bits depend on its batch size.
 SLOTS = 256
@@ -183,8 +184,8 @@ class ReRollout:
                     "ReRollout needs an environment with snapshot and restore, got "
                     f"{env!r}: {reason}"
                 ) from None
-            mode = env.metadata.get("autoreset_mode", "next_step")
-            if str(getattr(mode, "name", mode)).lower() != "disabled":
+            mode = autoreset_mode(env)
+            if mode != "disabled":
                 raise ValueError(
                     "ReRollout's make_env must pass autoreset_mode='disabled' to "
                     f"gym.make_vec, got {mode!r}"

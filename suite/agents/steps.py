@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.worldmodels.experience import Experience
+
 
 class Steps(NamedTuple):
     """What T steps of K rows were.
@@ -29,6 +31,14 @@ class Steps(NamedTuple):
     done: np.ndarray
     values: np.ndarray
     returns: np.ndarray
+
+
+def experience(steps: Steps) -> Experience:
+    """The same steps as transitions, (T * K) of them."""
+    columns = (steps.obs, steps.actions, steps.rewards, steps.next_obs)
+    flat = [each.reshape(-1, *each.shape[2:]) for each in columns]
+    ends = steps.terminated.reshape(-1)
+    return Experience.of(flat[0], flat[1], flat[2], flat[3], ends)
 
 
 def came_to(obs: np.ndarray, done: np.ndarray, info: dict[str, Any]) -> np.ndarray:

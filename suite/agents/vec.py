@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from suite.arrays import Snapshot
 from suite.wrappers import restorable
+from suite.wrappers.stack import autoreset_mode
 
 
 class SnapshotVecEnv(VecEnv):
@@ -27,12 +28,11 @@ class SnapshotVecEnv(VecEnv):
     """
 
     def __init__(self, env: gym.vector.VectorEnv):
-        mode = env.metadata.get("autoreset_mode", "next_step")
-        name = getattr(mode, "name", str(mode)).lower()
-        if name != "same_step":
+        mode = autoreset_mode(env)
+        if mode != "same_step":
             raise ValueError(
                 "SnapshotVecEnv needs autoreset_mode='same_step' (SB3 resets a "
-                f"finished row within the step), got {name!r}; pass it to gym.make_vec"
+                f"finished row within the step), got {mode!r}; pass it to gym.make_vec"
             )
         self.env = env
         self.render_mode = env.render_mode

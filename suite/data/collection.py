@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from suite.data.cards import bounds, versions
 from suite.transitions import Dataset
 from suite.wrappers.noise import NoiseStream
-from suite.wrappers.stack import layers
+from suite.wrappers.stack import autoreset_mode, layers
 
 Arrays = dict[str, np.ndarray]
 
@@ -150,8 +150,7 @@ class _Rows:
     def __init__(self, env: Any, policy: Behaviour, seed: int):
         _require_vector(env)
         self.env, self.policy, self.seed = env, policy, seed
-        mode = env.metadata.get("autoreset_mode", "next_step")
-        self.mode = str(getattr(mode, "name", mode)).lower()
+        self.mode = autoreset_mode(env)
         self.finished: dict[int, Arrays] = {}
         self.taken = 0  # transitions of the finished episodes 0, 1, ... without a gap
         self._next_taken = 0  # the first episode that is not among them

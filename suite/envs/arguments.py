@@ -27,6 +27,27 @@ def require_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}")
 
 
+def require_above_zero(name: str, value: float) -> None:
+    """Refuse a number that is 0, negative or NaN.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+
+
+def require_not_negative(name: str, *values: float) -> None:
+    """Refuse numbers that are negative or NaN.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    for value in values:
+        if not value >= 0:
+            raise ValueError(f"{name} must be 0 or more, got {value}")
+
+
 def checked_actions(actions: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Actions (N, A) clipped to their bounds (N, A).
 

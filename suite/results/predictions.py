@@ -111,9 +111,7 @@ def _kept(home: Path, is_policy: bool) -> dict[str, Any]:
         raise IntegrityError(f"{home / 'policy'} holds no weights")
     tensors = resolve("safetensors.torch:load")(files["policy.safetensors"])
     # A policy that plans holds its model by this name.
-    own = {name.removeprefix("dynamics."): tensors[name] for name in tensors}
-    own.pop("is_fitted", None)
-    return own
+    return {name.removeprefix("dynamics."): tensors[name] for name in tensors}
 
 
 def draw(found: Predicted, path: Path) -> Path:

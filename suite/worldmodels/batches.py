@@ -8,6 +8,8 @@ from typing import Protocol
 
 import torch
 
+from suite.envs.arguments import require_positive
+
 
 class Batches(Protocol):
     """Which rows each member sees."""
@@ -36,10 +38,17 @@ class Disjoint:
     Args:
         batch_size: Rows of one member in one step.
         steps_per_epoch: Steps between two yields.
+
+    Raises:
+        ValueError: For a number below 1.
     """
 
     batch_size: int = 512
     steps_per_epoch: int = 20
+
+    def __post_init__(self) -> None:
+        require_positive("batch_size", self.batch_size)
+        require_positive("steps_per_epoch", self.steps_per_epoch)
 
     def require(self, rows: int, members: int) -> None:
         """Refuse fewer rows than are dealt out in a step.
@@ -83,9 +92,15 @@ class Bootstrap:
 
     Args:
         batch_size: Rows of one member in one step.
+
+    Raises:
+        ValueError: For a batch below 1 row.
     """
 
     batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        require_positive("batch_size", self.batch_size)
 
     def require(self, rows: int, members: int) -> None:
         """Any number of rows can be drawn again and again."""
@@ -147,8 +162,9 @@ class Holdout:
     improvement: float = 0.01
 
     def __post_init__(self) -> None:
-        counts = (self.largest, self.elites or 1, self.patience or 1)
-        if not 0 < self.share < 1 or min(counts) < 1:
+        counts = (self.largest, self.elites, self.patience)
+        is_counted = all(count is None or count >= 1 for count in counts)
+        if not 0 < self.share < 1 or not is_counted:
             raise ValueError(
                 "a holdout needs a share within (0, 1) and counts of 1 or more, got "
                 f"{self}"

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from suite.worldmodels.experience import Experience
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.normaliser import STD_FLOOR, Normaliser
 
 STEPS = (1, 5, 10)  # whose errors are told
 MOST_WINDOWS = 256
+MOST_STEPS = 4096
 NINETY = 1.6449  # deviations within which 90 % of a normal variable lie
 
 
@@ -117,6 +119,37 @@ def prediction_errors(
 
 
 @torch.no_grad()
+def outcome_errors(dynamics: LearnedDynamics, data: Experience) -> dict[str, float]:
+    """Whether the model's reward and end are the environment's, a step ahead.
+
+    Use it to see a reward of the wrong sign or an end that was forgotten before a
+    return does. Given functions are asked about the real next state, learned ones
+    about the elites' mean.
+
+    Returns:
+        ``reward_error``: root mean squared error in units of the rewards' deviation,
+        or their own if they are constant; ``end_error``: in what share of the steps the
+        episode ended in one of the two alone.
+    """
+    device, size = dynamics.is_elite.device, dynamics.state_size
+    if len(data) > MOST_STEPS:
+        data = data[torch.linspace(0, len(data) - 1, MOST_STEPS).long()]
+    state, action = data.states.to(device), data.actions.to(device)
+    outcome = data.next_states.to(device)
+    if None in (dynamics.functions["reward"], dynamics.functions["terminated"]):
+        mean = dynamics.predict(state, action).mean.mean(dim=0)
+        outcome = torch.cat([outcome.to(mean), mean[:, size:]], dim=1)
+    _, reward, ends = dynamics.settle(state, action, outcome)
+    rewards = data.rewards.double()
+    spread = float(rewards.std(correction=0))
+    error = (reward.cpu().double() - rewards).square().mean().sqrt()
+    return {
+        "reward_error": float(error) / (spread if spread > STD_FLOOR else 1.0),
+        "end_error": float((ends.cpu() != (data.terminated > 0)).double().mean()),
+    }
+
+
+@torch.no_grad()
 def one_step_error(dynamics: LearnedDynamics, found: Windows) -> float:
     """Mean squared error of one step's normalised change: what the loss measures."""
     state, after = found.states[:-1].flatten(0, 1), found.states[1:].flatten(0, 1)
@@ -161,7 +194,11 @@ def _changes(
     """Each elite's error and deviation (E, B, S) in units of the fit's targets."""
     device, size = dynamics.is_elite.device, dynamics.state_size
     scale = dynamics.output_scale
-    assert isinstance(scale, Normaliser)  # a frozen model has no units but the state's
+    if not isinstance(scale, Normaliser):
+        raise ValueError(
+            "a frozen model has lost the units of its fit; give the model that it was "
+            "frozen from"
+        )
     prediction = dynamics.predict(state.to(device), action.to(device))
     errors = (prediction.mean[..., :size] - after.to(device)) / scale.std[:size]
     std = prediction.std

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -10,11 +11,15 @@ from typing import Any
 import torch
 
 from suite.checkpoints import require_like
+from suite.envs.arguments import require_not_negative, require_positive
+from suite.envs.task import never
 from suite.storage import IntegrityError
 from suite.worldmodels.batches import Batches, Disjoint, Holdout
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
+
+log = logging.getLogger("suite.worldmodels")
 
 
 class Fit:
@@ -56,8 +61,13 @@ class Fit:
         self.batches: Batches = batches or Disjoint()
         self.weight_decay = tuple(weight_decay)
         members = dynamics.ensemble.members
-        if holdout is not None and (holdout.elites or 1) > members:
-            raise ValueError(f"{members} members have no {holdout.elites} elites")
+        elites = None if holdout is None else holdout.elites
+        if elites is not None and elites > members:
+            raise ValueError(f"{members} members have no {elites} elites")
+        if elites is not None and not dynamics.is_fitted:
+            # Which they will be is not known yet, how many is: planners share by it.
+            dynamics.is_elite[elites:] = False
+        require_not_negative("weight_decay", *weight_decay)
         if self.weight_decay:
             dynamics.ensemble.decay(self.weight_decay)  # refuses a wrong number
         self._optimizer = torch.optim.Adam(
@@ -65,6 +75,7 @@ class Fit:
         )
         self._generator = torch.Generator().manual_seed(seed)
         self.steps = self.epochs = 0
+        self._warned = False
         self._data: Experience | None = None
         self._forget()
         if data is not None:
@@ -88,6 +99,24 @@ class Fit:
         trained = rows - self._held_count(rows)
         self.batches.require(trained, self.dynamics.ensemble.members)
 
+    def require_end(self, count: int | None, name: str = "steps") -> None:
+        """Refuse a round that would not begin, or would not end.
+
+        Args:
+            count: Steps or epochs of a round; None leaves it to the holdout's patience.
+            name: What they are called.
+
+        Raises:
+            ValueError: If the count is below 1, or there is neither it nor a patience.
+        """
+        if count is not None:
+            require_positive(name, count)
+        elif self.holdout is None or self.holdout.patience is None:
+            raise ValueError(
+                f"{name}=None fits until a holdout's patience ends it, and this fit "
+                f"has none; give it a Holdout with patience, or a number of {name}"
+            )
+
     def begin(self, data: Experience) -> None:
         """Start a round on these transitions; weights and Adam's memory stay.
 
@@ -97,8 +126,18 @@ class Fit:
         self._round_seed = int(torch.randint(2**62, (), generator=self._generator))
         self._forget()
         self._attach(data)
+        self._warn_of_ends(data)
         self.dynamics.refresh(data[self._trained])
         self._normalise()
+
+    def _warn_of_ends(self, data: Experience) -> None:
+        given = self.dynamics.functions["terminated"]
+        if given is never and not self._warned and bool((data.terminated > 0).any()):
+            self._warned = True
+            log.warning(
+                "the data hold episodes that terminated, and the model knows no end, "
+                "so that it imagines on after one; give LearnedDynamics a terminated"
+            )
 
     def _attach(self, data: Experience) -> None:
         """Split the data as the round's seed says."""
@@ -140,13 +179,9 @@ class Fit:
             The last iteration's metrics.
 
         Raises:
-            ValueError: If nothing would ever stop it.
+            ValueError: If nothing would ever stop it, or ``steps`` is below 1.
         """
-        if steps is None and (self.holdout is None or self.holdout.patience is None):
-            raise ValueError(
-                "a fit needs a number of steps or a Holdout with patience to end, got "
-                "neither"
-            )
+        self.require_end(steps)
         self.begin(data)
         metrics: dict[str, float] = {}
         total = sys.maxsize if steps is None else self.steps + steps
@@ -270,7 +305,9 @@ class Fit:
         A round that is under way goes on if this fit was given the same data.
 
         Raises:
-            IntegrityError: If it is of another model, or of other data.
+            IntegrityError: If it is of another model, or of another number of
+                transitions. That they are the same is the caller's to see to;
+                ``ModelFit`` keeps their hash.
         """
         counts = tree["counts"]
         if self._data is not None and len(self._data) != counts["rows"]:

@@ -12,9 +12,10 @@ from suite.envs.arguments import require_positive
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.imagine import truncated
 from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.model_spec import live_model
 from suite.worldmodels.noise import Noise
 from suite.worldmodels.normaliser import Folded
-from suite.worldmodels.propagation import TSInf
+from suite.worldmodels.propagation import TSInf, innermost
 from suite.worldmodels.scoring import EnsembleScore
 
 
@@ -52,11 +53,10 @@ class ImaginedScore:
     ):
         require_positive("horizon", horizon)
         require_positive("particles", particles)
-        if isinstance(model, TSInf) and particles % len(model.dynamics.elites):
-            raise ValueError(
-                f"particles must be a multiple of the {len(model.dynamics.elites)} "
-                f"elites, so that each gets as many, got {particles}"
-            )
+        live_model(model)  # refuses what is none
+        self._inside = innermost(model)
+        if isinstance(self._inside, TSInf):
+            _require_shares(particles, len(self._inside.dynamics.elites))
         self.model, self.horizon, self.particles = model, horizon, particles
         self.generator = generator
 
@@ -90,12 +90,13 @@ class ImaginedScore:
         return returns.view(batch, count, self.particles).mean(dim=-1)
 
     def _started(self, rows: Tensor) -> Any:
-        if not isinstance(self.model, TSInf):
+        if not isinstance(self._inside, TSInf):
             return self.model.start(rows)
-        elites = self.model.dynamics.elites
+        elites = self._inside.dynamics.elites
         turn = torch.arange(self.particles, device=elites.device) % len(elites)
         member = elites[turn].repeat(len(rows) // self.particles)
-        return self.model.start(rows, member)
+        model: Any = self.model  # a TSInf, or one inside wrappers that pass this on
+        return model.start(rows, member)
 
     def _returns(self, z: Any, actions: Tensor, batch: int) -> Tensor:
         """Rewards (R,) of rows under (R, H, A), summed until each one's end."""
@@ -150,3 +151,11 @@ def _is_plain(dynamics: LearnedDynamics, particles: int) -> bool:
     given = dynamics.functions["reward"], dynamics.functions["terminated"]
     is_deterministic = dynamics.ensemble.heads == 1 and None not in given
     return is_deterministic and particles % len(dynamics.elites) == 0
+
+
+def _require_shares(particles: int, elites: int) -> None:
+    if particles % elites:
+        raise ValueError(
+            f"particles must be a multiple of the {elites} elites, so that each gets "
+            f"as many, got {particles}"
+        )

@@ -13,6 +13,7 @@ from suite.envs.task import Task, never
 from suite.worldmodels.dynamics import ROW_BLOCK, padded
 from suite.worldmodels.ensemble import Ensemble, Output
 from suite.worldmodels.experience import Experience
+from suite.worldmodels.functions import require_told, task_functions
 from suite.worldmodels.normaliser import Folded, Normaliser
 
 
@@ -59,7 +60,9 @@ class LearnedDynamics(nn.Module):
         needs_state: Whether its state is ``info["state"]``, not the observation.
 
     Raises:
-        ValueError: If the ensemble's inputs leave no number for an action.
+        TypeError: If a function, tried on zeros, takes other arguments.
+        ValueError: If the ensemble's inputs leave no number for an action, or a
+            function gives something else than one number or bool a row.
     """
 
     def __init__(
@@ -92,11 +95,15 @@ class LearnedDynamics(nn.Module):
                 f"{self.action_size} for the action; inputs are features and action, "
                 "outputs the change of the state and what is learned beside it"
             )
+        state = self.ensemble.weights[0].new_zeros(self.state_size)
+        require_told(self.functions, self.action_size, state)
         self.input_scale: Normaliser | Folded = Normaliser(ensemble.inputs)
         self.output_scale: Normaliser | Folded = Normaliser(ensemble.outputs)
         self.register_buffer("is_elite", torch.ones(ensemble.members, dtype=torch.bool))
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
 
     is_elite: torch.Tensor  # (E,) bool: which members predict
+    is_fitted: torch.Tensor  # () bool: whether it has seen data
 
     @classmethod
     def of_task(cls, ensemble: Ensemble, task: Task) -> Self:
@@ -250,6 +257,7 @@ class LearnedDynamics(nn.Module):
         self.output_scale.refresh(targets)
         if self.functions["terminated"] is None:
             self.output_scale.mean[-1], self.output_scale.std[-1] = 0, 1
+        self.is_fitted.fill_(True)
 
     def regression(self, data: Experience) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised inputs (M, in) and targets (M, out) of the network."""
@@ -311,25 +319,8 @@ class LearnedDynamics(nn.Module):
         ensemble = self.ensemble.folded(self.elites, before, after, hidden_dtype)
         twin = type(self)(ensemble, **self.functions, needs_state=self.needs_state)
         twin.input_scale, twin.output_scale = Folded(), Folded()
+        twin.is_fitted.copy_(self.is_fitted)
         return twin.to(self.is_elite.device)
-
-
-def task_functions(task: Task, state_size: int) -> dict[str, Any]:
-    """The functions of a task of so large a state, named as in ``LearnedDynamics``."""
-    # Large, so that an observation that is clipped shows.
-    probe = 100 * torch.randn(
-        64, state_size, generator=torch.Generator().manual_seed(0)
-    )
-    observed = task.observe(probe)
-    is_state = observed.shape == probe.shape and torch.equal(observed.to(probe), probe)
-    observe = None if is_state else task.observe
-    return {
-        "reward": task.reward,
-        "terminated": task.terminated,
-        "success": task.success,
-        "features": observe,
-        "observe": observe,
-    }
 
 
 def _slots(member: torch.Tensor, members: int) -> tuple[torch.Tensor, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from suite.envs.arguments import require_positive
@@ -81,6 +82,13 @@ class PredictionError:
             **calibration(dynamics, found),
         }
 
+    def _seen(self, actions: np.ndarray) -> np.ndarray:
+        """Actions as a model takes them: choices one-hot."""
+        space = self._env.single_action_space
+        if isinstance(space, gym.spaces.Discrete):
+            return np.eye(int(space.n), dtype=np.float32)[actions - space.start]
+        return actions
+
     def _played(self, key: int) -> tuple[np.ndarray, ...]:
         """Observations, actions, next observations and ends, (T, K, ...)."""
         words = np.random.SeedSequence([self.seed, key]).generate_state(2)
@@ -91,6 +99,7 @@ class PredictionError:
         for _ in range(self.steps):
             actions = space.sample()
             next_obs, _, terminated, truncated, _ = self._env.step(actions)
-            steps.append((obs, actions, next_obs, terminated | truncated))
+            done = terminated | truncated
+            steps.append((obs, self._seen(actions), next_obs, done))
             obs = next_obs
         return tuple(np.stack(column) for column in zip(*steps, strict=True))  # pyright: ignore[reportReturnType]

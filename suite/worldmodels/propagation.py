@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -156,6 +156,13 @@ class TSInf(Propagation):
         )
         state, *ends = self.dynamics.settle(z.state, action, outcome)
         return Transition(MemberZ(state, member), *ends)
+
+
+def innermost(model: Any) -> Any:
+    """The model inside all that is around it, such as ``Penalised``."""
+    while hasattr(model, "model"):
+        model = model.model
+    return model
 
 
 def _drawn(

@@ -13,11 +13,12 @@ from suite.envs.task import Task, never
 from suite.storage import IntegrityError, write_directory
 from suite.worldmodels.described import stored_tree
 from suite.worldmodels.ensemble import ACTIVATIONS, Ensemble, GaussianEnsemble
-from suite.worldmodels.learned import LearnedDynamics, task_functions
+from suite.worldmodels.functions import task_functions
+from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.normaliser import Folded
 from suite.worldmodels.state import load_weights
 
-SCHEMA = 1
+SCHEMA = 2
 KINDS = {"Ensemble": Ensemble, "GaussianEnsemble": GaussianEnsemble}
 
 
@@ -39,12 +40,12 @@ def save_dynamics(dynamics: LearnedDynamics, folder: str | Path) -> None:
         )
     if isinstance(dynamics.input_scale, Folded):
         raise ValueError("a frozen model is not saved; save the one it was made from")
-    learned = [n for n in ("reward", "terminated") if dynamics.functions[n] is None]
     tree = {
         "schema": SCHEMA,
         "kind": type(dynamics.ensemble).__name__,
         "activation": dynamics.ensemble.activation,
-        "learned": learned,
+        "functions": _kinds(dynamics.functions),
+        "action_size": dynamics.action_size,
         "needs_state": dynamics.needs_state,
         "weights": dict(dynamics.state_dict()),
     }
@@ -77,7 +78,8 @@ def load_dynamics(
 
     Raises:
         IntegrityError: If the directory is not what was written.
-        ValueError: If the functions are not those it was fitted with.
+        ValueError: If there are other functions than it was fitted with. What they say
+            is not compared: that a reward is the same one is the caller's to see to.
     """
     tree = stored_tree(folder, SCHEMA, "dynamics")
     ensemble = _ensemble(tree, folder)
@@ -90,17 +92,35 @@ def load_dynamics(
     }
     if task is not None:
         functions = task_functions(task, ensemble.outputs)
-    learned = [name for name in ("reward", "terminated") if functions[name] is None]
-    if learned != tree["learned"]:
-        raise ValueError(
-            f"the model in {folder} learned {tree['learned'] or 'neither'} of reward "
-            f"and terminated; give it the functions it had, got None for "
-            f"{learned or 'neither'}"
-        )
+    _require_same(_kinds(functions), tree["functions"], folder)
     needs_state = bool(tree["needs_state"])
     dynamics = LearnedDynamics(ensemble, **functions, needs_state=needs_state)
+    if dynamics.action_size != tree["action_size"]:
+        raise ValueError(
+            f"the model in {folder} takes {tree['action_size']} numbers of action, and "
+            f"{dynamics.action_size} with these features; give it the ones it had"
+        )
     load_weights(dynamics, tree["weights"], str(folder))
     return dynamics.to(device)
+
+
+def _kinds(functions: dict[str, Any]) -> dict[str, str]:
+    """What is said of each function: given, never, or none."""
+    return {
+        name: "none" if each is None else "never" if each is never else "given"
+        for name, each in functions.items()
+    }
+
+
+def _require_same(
+    given: dict[str, str], stored: dict[str, str], folder: str | Path
+) -> None:
+    for name, kind in stored.items():
+        if given[name] != kind:
+            raise ValueError(
+                f"the model in {folder} was fitted with {name}: {kind}, and is loaded "
+                f"with {name}: {given[name]}; name the functions that it had"
+            )
 
 
 def _ensemble(tree: dict[str, Any], folder: str | Path) -> Ensemble:

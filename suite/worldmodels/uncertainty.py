@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from suite.envs.arguments import require_not_negative
 from suite.worldmodels.dynamics import Transition
 from suite.worldmodels.learned import Prediction
 from suite.worldmodels.noise import Noise
@@ -105,9 +106,9 @@ class ModelWrapper(nn.Module):
         """The ensemble inside."""
         return self.model.dynamics
 
-    def start(self, state: torch.Tensor) -> Any:
-        """The z of states (B, S)."""
-        return self.model.start(state)
+    def start(self, state: torch.Tensor, *member: torch.Tensor) -> Any:
+        """The z of states (B, S); ``member`` is handed on to a ``TSInf`` inside."""
+        return self.model.start(state, *member)
 
     def step(
         self, z: Any, action: torch.Tensor, *, generator: Noise = None
@@ -152,10 +153,14 @@ class Penalised(ModelWrapper):
         model: As ``ModelWrapper``.
         weight: What one unit of uncertainty costs.
         measure: Of the uncertainty, in the units of the state.
+
+    Raises:
+        ValueError: For a weight below 0.
     """
 
     def __init__(self, model: Any, weight: float, measure: Uncertainty | None = None):
         super().__init__(model)
+        require_not_negative("weight", weight)
         self.weight, self.measure = weight, measure or MaxSigma()
 
     def step(
@@ -186,18 +191,22 @@ class Bounded(ModelWrapper):
         model: As ``ModelWrapper``.
         threshold: The largest uncertainty that is believed.
         measure: Of the uncertainty, in the units of the state.
+
+    Raises:
+        ValueError: For a threshold below 0.
     """
 
     def __init__(
         self, model: Any, threshold: float, measure: Uncertainty | None = None
     ):
         super().__init__(model)
+        require_not_negative("threshold", threshold)
         self.threshold, self.measure = threshold, measure or MaxSigma()
 
-    def start(self, state: torch.Tensor) -> BoundedZ:
-        """The z of states (B, S), all known."""
+    def start(self, state: torch.Tensor, *member: torch.Tensor) -> BoundedZ:
+        """The z of states (B, S), all known; ``member`` as in ``ModelWrapper``."""
         known = torch.zeros(len(state), dtype=torch.bool, device=state.device)
-        return BoundedZ(self.model.start(state), known)
+        return BoundedZ(self.model.start(state, *member), known)
 
     def step(
         self, z: BoundedZ, action: torch.Tensor, *, generator: Noise = None

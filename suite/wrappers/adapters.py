@@ -19,7 +19,7 @@ from suite.wrappers.dataset import Change
 from suite.wrappers.noise import NoiseStream
 from suite.wrappers.replaying import require_live
 from suite.wrappers.rows import CorruptedRows, row_indices
-from suite.wrappers.stack import layers, restorable
+from suite.wrappers.stack import autoreset_mode, layers, restorable
 
 _ALL, _NONE = None, np.arange(0)  # of the rows
 
@@ -172,8 +172,7 @@ class VectorAdapter(_Adapter, gym.vector.VectorWrapper):
             "obs": env.single_observation_space,
             "action": env.single_action_space,
         }
-        mode = env.metadata.get("autoreset_mode", "next_step")
-        self._mode = str(getattr(mode, "name", mode)).lower()
+        self._mode = autoreset_mode(env)
 
     def _reset(self, seed: int) -> None:
         self.reset(seed=seed)

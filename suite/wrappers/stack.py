@@ -1,4 +1,4 @@
-"""Saving and restoring a stack of wrappers: which layers may lie in between."""
+"""A stack of wrappers: its layers, its autoreset mode, and whether it can be saved."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ def layers(env: Any) -> Iterator[Any]:
     while isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
         env = env.env
         yield env
+
+
+def autoreset_mode(env: Any) -> str:
+    """When a vector environment resets, by Gymnasium's name such as ``"same_step"``.
+
+    Gymnasium 1.0 writes names, later ones an enum; one that says nothing does as both.
+    """
+    mode = env.metadata.get("autoreset_mode", "next_step")
+    return str(getattr(mode, "name", mode)).lower()
 
 
 def restorable(env: Any) -> Restorable:

@@ -189,6 +189,9 @@ def test_an_epoch_brings_the_published_number_of_transitions():
     )
     assert Branched(100_000).rows_per_epoch(25, fits=4, updates=0) == 10_000_000
     assert Branched(1, every=1).rows_per_epoch(10, fits=1, updates=5000) == 50_000
+    # Fits that are rarer than epochs: all that is imagined at once is kept.
+    assert Branched(500).rows_per_epoch(5, fits=0.2, updates=100) == 2500
+    assert Branched(10, every=300).rows_per_epoch(1, fits=1, updates=100) == 10
 
 
 @pytest.mark.parametrize(
@@ -457,6 +460,36 @@ def test_noise_is_the_models_data_alone():
     assert torch.equal(clean.rewards, noisy.rewards)
 
 
+def test_a_model_is_judged_by_what_came_since_its_last_fit_alone():
+    told: list[int] = []
+
+    class Telling(Given):
+        def judged(self, unseen: Experience) -> dict[str, float]:
+            told.append(len(unseen))
+            return {}
+
+    list(made(believed=Telling(ExactSlide())).iterate(200))
+    assert told == [20, 20, 20, 20]  # fits at 104, 124, 144, 164 and 184
+
+
+def test_rollouts_lengthen_by_the_epochs_since_the_exploration():
+    # Epochs of 100 begin after 100 random steps: lengths 1, 2 and 3.
+    agent = made(branched=Branched(10, Growing(0, 2, 1, 3)))
+    told = list(agent.iterate(400))
+    assert [each["imagined/length"] for each in told] == [0, 1, 2, 3]
+
+
+def test_rollouts_start_anywhere_in_what_was_met():
+    agent = made(branched=Branched(60), memory=Mixture(real_share=0.0))
+    list(agent.iterate(104))
+    begun = agent.memory._imagined.all().states.flatten()  # pyright: ignore
+    met = agent.data.all().states.flatten()
+    assert len(begun) == 60
+    late = met[60:][~torch.isin(met[60:], met[:60])]  # the walls are met at all times
+    assert len(late) > 15  # so that 60 draws of 104 miss all of them once in 10,000
+    assert torch.isin(begun, late).any()
+
+
 def test_a_learned_model_does_too():
     agent = made(believed=fitted(steps=200), fit_every=100, branched=Branched(2000))
     told = list(agent.iterate(300))
@@ -489,7 +522,12 @@ def _task(**changed: Any) -> BatchEnv:
             lambda: made(believed=Fitted(Fit(_two()), steps=1)),
             "model is of 2 numbers of state, the environment has 1",
         ),
-        (lambda: Fitted(Fit(_two())), "number of steps or a Holdout with patience"),
+        (lambda: Fitted(Fit(_two())), "Holdout with patience, or a number of steps"),
+        (lambda: Fitted(Fit(_two()), steps=0), "steps must be at least 1, got 0"),
+        (
+            lambda: made(believed=Fitted(Fit(_one()), steps=1)),
+            "3 members with 512 distinct rows each need 1536 transitions, got 104",
+        ),
         (lambda: Fitted(Fit(_two(True)), steps=1), "functions of the observation"),
     ],
 )
@@ -498,9 +536,19 @@ def test_what_does_not_fit_is_refused_before_the_first_step(make, complaint):
         make()
 
 
+def _one() -> LearnedDynamics:
+    return LearnedDynamics(Ensemble(3, 2, 1, hidden=(4,)), reward=slide_reward)
+
+
 def _two(needs_state: bool = False) -> LearnedDynamics:
     ensemble = Ensemble(2, 3, 2, hidden=(4,), generator=generator())
     return LearnedDynamics(ensemble, reward=slide_reward, needs_state=needs_state)
+
+
+@pytest.mark.parametrize("model", [_one(), object()])
+def test_what_is_no_model_is_not_believed(model):
+    with pytest.raises(TypeError, match=r"wrap it in Mean|a model needs start, step"):
+        Given(model)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_reward_of_the_environment_that_is_nan_is_named():

@@ -11,10 +11,15 @@ import pytest
 import torch
 from toys import TOY_MPC, ToyVectorEnv
 
-from suite.agents import planned_policy
+from suite.agents import mpc, planned_policy
 from suite.agents.model_fit import ModelFit
 from suite.agents.mpc import MPC
-from suite.agents.planned_policy import Imagination, Stopwatch, load_planned
+from suite.agents.planned_policy import (
+    Imagination,
+    PlannedPolicy,
+    Stopwatch,
+    load_planned,
+)
 from suite.agents.planners import CEM, RandomShooting
 from suite.agents.policies import load_policy, save_policy
 from suite.agents.proposals import Categorical
@@ -30,8 +35,9 @@ from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.imagined_score import ImaginedScore
 from suite.worldmodels.learned import LearnedDynamics
+from suite.worldmodels.prediction_error import PredictionError
 from suite.worldmodels.propagation import TS1, Mean, TSInf
-from suite.worldmodels.uncertainty import Bounded
+from suite.worldmodels.uncertainty import Bounded, Penalised
 
 
 def learned(members: int = 2, **kwargs: Any) -> LearnedDynamics:
@@ -45,12 +51,15 @@ def points(rows: int = 2, mode: str = "same_step") -> ObstaclesVectorEnv:
     return ObstaclesVectorEnv(rows, autoreset_mode=mode)
 
 
+SMALL = Disjoint(32, 1)
+
+
 def agent(dynamics: LearnedDynamics | None = None, **kwargs: Any) -> MPC:
     torch.manual_seed(0)
     given = {
         "env": points(),
         "planner": RandomShooting(5, 30),
-        "fit": Fit(dynamics or learned(), batches=Disjoint(32, 1)),
+        "fit": Fit(dynamics or learned(), batches=SMALL),
         "initial_steps": 200,
         "batch_size": 40,
         "fit_epochs": 100,
@@ -142,6 +151,7 @@ class ChosenSteps(ToyVectorEnv):
     def __init__(self, num_envs: int = 4, autoreset_mode: str = "same_step"):
         super().__init__(num_envs, autoreset_mode=autoreset_mode)
         self.single_action_space = gym.spaces.Discrete(3)
+        self.action_space = gym.spaces.MultiDiscrete([3] * num_envs)
 
     def step(self, actions: np.ndarray) -> Any:
         return super().step(actions[:, None] - 1.0)
@@ -162,6 +172,12 @@ def test_discrete_actions_are_planned_as_choices():
     assert torch.equal(made.data.actions.sum(dim=1), torch.ones(60))
     actions, _ = made.policy.predict(np.zeros((2, 1)))
     assert actions.shape == (2,) and set(actions) <= {0, 1, 2}
+
+    def make(num_envs: int, autoreset_mode: str, num_threads: int) -> Any:
+        return ChosenSteps(num_envs, autoreset_mode)
+
+    told = PredictionError(make, episodes=2, steps=10)(made.policy, 0)
+    assert np.isfinite(told["one_step_error"])
 
 
 # ------------------------------------------------------------------------- the policy
@@ -215,6 +231,16 @@ def test_predicting_leaves_the_training_alone():
     assert torch.equal(one.data.states, other.data.states)
 
 
+@pytest.mark.parametrize("propagation", [TS1, TSInf])
+def test_planning_draws_from_its_own_generator_alone(propagation: Any):
+    dynamics = LearnedDynamics(GaussianEnsemble(3, 6, 5, hidden=(8,)))
+    made = agent(dynamics, imagination=Imagination(propagation))
+    list(made.iterate(200))
+    before = torch.get_rng_state()
+    made.policy.predict(points().reset(seed=0)[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_saved_weights_come_back_into_an_agent_of_the_same_spec(tmp_path):
     made, other = agent(), agent()
     list(made.iterate(200))
@@ -225,6 +251,67 @@ def test_saved_weights_come_back_into_an_agent_of_the_same_spec(tmp_path):
     assert np.array_equal(mine, theirs)
     with pytest.raises(ValueError, match="its planner and reward are code: build the"):
         load_policy(tmp_path / "policy")
+
+
+def test_a_model_that_was_fitted_elsewhere_is_planned_in_at_once():
+    made, dynamics = agent(), learned()
+    list(made.iterate(200))
+    dynamics.load_state_dict(made.fit.dynamics.state_dict())
+    policy = PlannedPolicy(
+        dynamics, RandomShooting(5, 30), Imagination(), points(), seed=made.policy.seed
+    )
+    obs = points().reset(seed=0)[0]
+    assert np.array_equal(policy.predict(obs)[0], made.policy.predict(obs)[0])
+
+
+def test_a_model_is_judged_before_it_sees_what_it_is_judged_by(monkeypatch):
+    made, seen = agent(), []
+    iterations = made.iterate(280)
+    next(iterations)
+    before = [part.detach().clone() for part in made.fit.dynamics.parameters()]
+
+    def judged(dynamics: LearnedDynamics, found: Any) -> dict[str, float]:
+        same = map(torch.equal, dynamics.parameters(), before)
+        seen.append(all(same))
+        return {}
+
+    monkeypatch.setattr(mpc, "calibration", judged)
+    next(iterations)
+    assert seen == [True]
+
+
+def test_a_wrong_reward_and_a_wrong_end_show():
+    def wrong(state: Any, action: Any, next_state: Any) -> Any:
+        return 2 * obstacles.reward(state, action, next_state)
+
+    def reversed_end(state: Any) -> Any:
+        return ~obstacles.success(state)
+
+    mistaken = LearnedDynamics(
+        Ensemble(2, 6, 4, hidden=(32,)), reward=wrong, terminated=reversed_end
+    )
+    *_, good = agent().iterate(240)
+    *_, bad = agent(mistaken).iterate(240)
+    assert good["model/reward_error"] < 1e-5 and good["model/end_error"] == 0
+    assert bad["model/reward_error"] > 0.1 and bad["model/end_error"] == 1
+
+
+def test_a_new_episode_is_planned_for_without_the_last_ones_plan():
+    made = agent(planner=CEM(5, 30, elites=5, iterations=2))
+    list(made.iterate(200))
+    _, memory = made.policy.predict(points().reset(seed=0)[0])
+    made._plans = memory
+    ends = np.array([False, True])
+
+    class Ending(ObstaclesVectorEnv):
+        def step(self, actions: Any) -> Any:
+            obs, rewards, _, truncated, info = super().step(actions)
+            return obs, rewards, ends, truncated, {**info, "final_obs": obs}
+
+    made.envs = Ending(2, autoreset_mode="same_step")
+    made._obs = made.envs.reset(seed=0)[0]
+    made._collected(1)
+    assert made._plans.memory["planned"].tolist() == [True, False]
 
 
 def test_fitting_to_stored_data_lowers_the_loss():
@@ -328,7 +415,10 @@ class Unbounded(ObstaclesVectorEnv):
             r"60 transitions have no share of 0\.01 to hold out",
         ),
         (lambda: agent(fit_epochs=0), "fit_epochs must be at least 1, got 0"),
-        (lambda: agent(fit_epochs=None), "this fit has no such; give it a Holdout"),
+        (
+            lambda: agent(fit_epochs=None),
+            "fit_epochs=None fits until .* this fit has none",
+        ),
         (lambda: agent(data_noise=-1), "data_noise must be 0 or more, got -1"),
         (lambda: Imagination(TSInf, particles=0), "particles must be at least 1"),
         (
@@ -345,12 +435,44 @@ class Unbounded(ObstaclesVectorEnv):
             ),
             "MPC plans from observations, and this model is of the task's named state",
         ),
+        (
+            lambda: agent(imagination=Imagination(_priced)),
+            "MaxSigma needs members that predict a deviation",
+        ),
+        (
+            lambda: agent(
+                fit=Fit(learned(5), batches=SMALL, holdout=Holdout(elites=3)),
+                imagination=Imagination(TSInf, particles=10),
+            ),
+            "multiple of the 3 elites, .* got 10",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def _priced(dynamics: LearnedDynamics) -> Penalised:
+    return Penalised(TSInf(dynamics), 1.0)
+
+
+def test_particles_are_shared_by_the_elites_that_a_fit_will_choose():
+    made = agent(
+        fit=Fit(learned(5), batches=SMALL, holdout=Holdout(elites=3)),
+        imagination=Imagination(TSInf, particles=3),
+    )
+    assert len(list(made.iterate(240))) == 2
+
+
+def test_an_observation_that_is_nan_is_named():
+    made = agent()
+    list(made.iterate(200))
+    obs = points().reset(seed=0)[0]
+    obs[1, 2] = np.nan
+    with pytest.raises(ValueError, match="got nan as number 2 of row 1; look at the e"):
+        made.policy.predict(obs)
 
 
 def test_a_model_that_says_nan_is_named_while_planning():

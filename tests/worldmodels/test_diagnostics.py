@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from worlds import linear_model
+from worlds import is_far, line_data, linear_model, pays_first
 
 from suite.envs.obstacles import ObstaclesVectorEnv
 from suite.worldmodels.diagnostics import (
@@ -16,6 +16,7 @@ from suite.worldmodels.diagnostics import (
     calibration,
     one_step_error,
     open_loop,
+    outcome_errors,
     prediction_errors,
     windows,
 )
@@ -120,6 +121,42 @@ def test_members_that_disagree_widen_what_is_covered():
     assert calibration(dynamics, noisy(0.1))["coverage_90"] == 0.0
 
 
+def test_errors_of_reward_and_end_are_those_of_the_formulas():
+    data = line_data(200)
+    rewards = data.rewards
+    # Given ones are asked about the real next state: 2 x' is right, x' half of it.
+    for share, error in ((2.0, 0.0), (1.0, 0.5)):
+        told = outcome_errors(_of_line(share), data)
+        root = float(rewards.square().mean().sqrt() / rewards.std(correction=0))
+        assert told["reward_error"] == pytest.approx(error * root, abs=1e-6)
+        assert told["end_error"] == 0
+    forgot = LearnedDynamics(Ensemble(1, 3, 2, hidden=()), reward=pays_first)
+    share = float(data.terminated.mean())
+    assert outcome_errors(forgot, data)["end_error"] == pytest.approx(share)
+    # Learned ones about the elites' mean, here 0 and an end everywhere.
+    learned = LearnedDynamics(Ensemble(2, 3, 4, hidden=()), terminated=None)
+    for part in learned.ensemble.parameters():
+        torch.nn.init.zeros_(part)
+    learned.ensemble.biases[-1].data[..., 3] = 1.0
+    told = outcome_errors(learned, data)
+    assert told["reward_error"] == pytest.approx(root)
+    assert told["end_error"] == pytest.approx(1 - share)
+
+
+def _of_line(share: float) -> LearnedDynamics:
+    return LearnedDynamics(
+        Ensemble(1, 3, 2, hidden=()),
+        reward=lambda s, a, n: share * n[..., 0],
+        terminated=is_far,
+    )
+
+
+def test_a_frozen_model_is_refused_where_units_are_needed():
+    dynamics = linear_model([1.0], [0.0]).frozen()
+    with pytest.raises(ValueError, match="give the model that it was frozen from"):
+        one_step_error(dynamics, straight())
+
+
 # --------------------------------------------------------------------------- evaluation
 def make(num_envs: int, autoreset_mode: str, num_threads: int) -> Any:
     return ObstaclesVectorEnv(num_envs, autoreset_mode=autoreset_mode)
@@ -127,7 +164,7 @@ def make(num_envs: int, autoreset_mode: str, num_threads: int) -> Any:
 
 def still() -> LearnedDynamics:
     """A model by which nothing moves."""
-    dynamics = LearnedDynamics(Ensemble(1, 6, 4, hidden=()), reward=torch.add)
+    dynamics = LearnedDynamics(Ensemble(1, 6, 4, hidden=()), reward=pays_first)
     for part in dynamics.ensemble.parameters():
         torch.nn.init.zeros_(part)
     return dynamics

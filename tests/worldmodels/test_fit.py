@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 import torch
-from worlds import line_data, pendulum_data, pendulum_dynamics
+from worlds import is_far, line_data, pays_first, pendulum_data, pendulum_dynamics
 
 from suite.checkpoints import Learner, pack, unpack
 from suite.storage import IntegrityError
@@ -123,6 +123,78 @@ def test_each_member_ends_with_its_best_weights_and_the_best_have_the_word():
     assert found[-1]["model/steps"] == 60
 
 
+@pytest.mark.parametrize("decay", [(), (0.25,)])
+def test_a_step_follows_the_bounds_of_the_noise_and_the_weights_decay(decay):
+    ensemble = GaussianEnsemble(2, 2, 1, hidden=(), generator=generator())
+    dynamics = LearnedDynamics(ensemble, reward=pays_first)
+    fit = Fit(dynamics, batches=Disjoint(16, 1), weight_decay=decay)
+    data = line_data(100)
+    one = Experience(
+        *(data.states[:, :1], data.actions, data.rewards, data.next_states[:, :1]),
+        terminated=torch.zeros(100),
+    )
+    before = {n: p.detach().clone() for n, p in ensemble.named_parameters()}
+    fit.run(one, steps=1)
+    # What is left after the loss's own gradient, on the very rows of the step.
+    rest = {}
+    own = _loss_gradients(fit, before)
+    for (name, weights), gradient in zip(ensemble.named_parameters(), own, strict=True):
+        assert weights.grad is not None
+        rest[name] = weights.grad - gradient
+    close = {"rtol": 0, "atol": 1e-5}
+    torch.testing.assert_close(rest["max_logvar"], torch.full((2, 1, 1), 0.01), **close)
+    torch.testing.assert_close(
+        rest["min_logvar"], torch.full((2, 1, 1), -0.01), **close
+    )
+    pulled = sum(decay) * before["weights.0"]
+    torch.testing.assert_close(rest["weights.0"], pulled, **close)
+
+
+def _loss_gradients(fit: Fit, before: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Of the members' losses alone, for the weights before the only step."""
+    ensemble = copy.deepcopy(fit.dynamics.ensemble)
+    ensemble.load_state_dict(before)
+    twin = copy.copy(fit.dynamics)
+    twin._modules = {**fit.dynamics._modules, "ensemble": ensemble}
+    draws = torch.Generator().manual_seed(0)
+    torch.randint(2**62, (), generator=draws)  # the round's seed
+    rows = next(iter(fit.batches.epoch(len(fit._x), 2, fit._round_seed, draws)))
+    losses = twin.losses(fit._x[rows], fit._y[rows])
+    return list(torch.autograd.grad(losses.sum(), list(ensemble.parameters())))
+
+
+def test_a_holdout_takes_no_more_rows_than_its_largest():
+    fit = Fit(pendulum_dynamics(), holdout=Holdout(0.5, largest=3))
+    fit.begin(pendulum_data(80))
+    assert (len(fit._held), len(fit._trained)) == (3, 77)
+
+
+def test_as_many_members_have_the_word_before_a_fit_as_after_it():
+    dynamics = pendulum_dynamics(members=4)
+    fit = Fit(dynamics, batches=SMALL, holdout=Holdout(elites=2))
+    assert len(dynamics.elites) == 2
+    fit.run(pendulum_data(400), steps=5)
+    assert len(dynamics.elites) == 2
+    best = dynamics.is_elite.clone()
+    Fit(dynamics, batches=SMALL, holdout=Holdout(elites=2))
+    assert torch.equal(dynamics.is_elite, best)
+
+
+def test_data_with_ends_that_the_model_does_not_know_of_are_told_once(caplog):
+    data = line_data()
+    knows = LearnedDynamics(Ensemble(2, 3, 2, hidden=()), reward=pays_first)
+    fit = Fit(knows, batches=SMALL)
+    for _ in range(2):
+        fit.run(data, steps=1)
+    assert caplog.text.count("the model knows no end") == 1
+    caplog.clear()
+    ends = LearnedDynamics(
+        Ensemble(2, 3, 2, hidden=()), reward=pays_first, terminated=is_far
+    )
+    Fit(ends, batches=SMALL).run(data, steps=1)
+    assert "no end" not in caplog.text
+
+
 def test_patience_ends_a_round_and_a_new_one_begins_afresh():
     fit = Fit(
         pendulum_dynamics(),
@@ -207,12 +279,27 @@ def test_a_fit_that_cannot_begin_or_end_is_refused():
     fit = Fit(pendulum_dynamics())
     with pytest.raises(ValueError, match="needs data"):
         next(fit.iterate(5))
-    with pytest.raises(ValueError, match="steps or a Holdout with patience"):
+    with pytest.raises(
+        ValueError,
+        match=r"steps=None fits until .* Holdout with patience, or a number of ste",
+    ):
         fit.run(pendulum_data(80))
     with pytest.raises(ValueError, match="3 members have no 5 elites"):
         Fit(pendulum_dynamics(), holdout=Holdout(elites=5))
     with pytest.raises(ValueError, match=r"share within \(0, 1\)"):
         Holdout(share=1.0)
+    for wrong in ({"elites": 0}, {"patience": 0}, {"largest": 0}):
+        with pytest.raises(ValueError, match="counts of 1 or more"):
+            Holdout(**wrong)
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        fit.run(pendulum_data(80), steps=0)
+    for make in (Bootstrap, Disjoint):
+        with pytest.raises(ValueError, match="batch_size must be at least 1, got -5"):
+            make(-5)
+    with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):
+        Disjoint(8, 0)
+    with pytest.raises(ValueError, match="weight_decay must be 0 or more, got -1"):
+        Fit(pendulum_dynamics(), weight_decay=(0.0, 0.0, -1.0))
     with pytest.raises(ValueError, match=r"no share of 0\.2 to hold out"):
         Fit(pendulum_dynamics(), pendulum_data(80)[:4], holdout=Holdout())
 

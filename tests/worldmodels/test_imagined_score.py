@@ -18,7 +18,7 @@ from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import TS1, Mean, TSInf
 from suite.worldmodels.scoring import EnsembleScore
-from suite.worldmodels.uncertainty import Bounded, MaxDeviation
+from suite.worldmodels.uncertainty import Bounded, MaxDeviation, Penalised
 
 SLOPES, SHIFTS = [0.9, 0.5, -0.3], [0.1, -0.2, 0.4]
 STATES = torch.tensor([[1.5], [-0.5]])
@@ -46,11 +46,36 @@ def test_particles_take_turns_with_the_members():
     torch.testing.assert_close(fast(STATES, ACTIONS), expected)
 
 
-def test_particles_that_leave_a_member_out_are_refused():
+def penalised(model: Any) -> Penalised:
+    return Penalised(model, 0.0, MaxDeviation())
+
+
+def bounded(model: Any) -> Bounded:
+    return Bounded(model, 1e9, MaxDeviation())
+
+
+@pytest.mark.parametrize(
+    "wrap", [penalised, bounded, lambda model: bounded(penalised(model))]
+)
+def test_members_have_equal_shares_inside_wrappers_too(wrap: Any):
     model = TSInf(linear_model(SLOPES, SHIFTS))
+    plain = ImaginedScore(model, horizon=4, particles=3)(STATES, ACTIONS)
+    found = score_with(wrap(model), horizon=4, particles=3)(STATES, ACTIONS)
+    torch.testing.assert_close(found, plain)
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, penalised, bounded])
+def test_particles_that_leave_a_member_out_are_refused(wrap: Any):
+    model = wrap(TSInf(linear_model(SLOPES, SHIFTS)))
     for particles in (1, 2, 4):
         with pytest.raises(ValueError, match=f"multiple of the 3 elites.*{particles}"):
             score_with(model, horizon=4, particles=particles)
+
+
+def test_an_ensemble_without_a_propagation_is_refused():
+    dynamics: Any = linear_model(SLOPES, SHIFTS)
+    with pytest.raises(TypeError, match="wrap it in Mean, TS1 or TSInf"):
+        score_with(dynamics, horizon=4)
 
 
 def test_noise_averages_out_over_particles():

@@ -11,7 +11,13 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from worlds import Pendulum, pendulum_data, pendulum_dynamics, swing_reward
+from worlds import (
+    Pendulum,
+    linear_model,
+    pendulum_data,
+    pendulum_dynamics,
+    swing_reward,
+)
 
 from suite.agents.ppo import PPO
 from suite.agents.rerollout import ReRollout
@@ -200,6 +206,53 @@ def test_a_row_does_not_depend_on_who_still_runs():
         np.testing.assert_array_equal(one[1:3], other[1:3])
 
 
+def test_a_seed_is_of_the_rows_that_are_reset_alone():
+    def second_row(seed: int | None) -> np.ndarray:
+        env = rows(2)
+        env.reset(seed=0)
+        if seed is not None:
+            mask = np.array([True, False])
+            env.reset(seed=seed, options={"reset_mask": mask})
+        return env.reset(options={"reset_mask": np.array([False, True])})[0][1]
+
+    np.testing.assert_array_equal(second_row(None), second_row(5))
+
+
+def test_every_step_of_a_row_draws_noise_of_its_own():
+    # A state-independent Gaussian model: x' = x + noise, so increments are the noise.
+    dynamics = linear_model([1.0], [0.0], [0.0])
+    env = ModelVectorEnv(
+        _LineEnv(), TS1(dynamics), 64, max_episode_steps=50, autoreset_mode="disabled"
+    )
+    obs, _ = env.reset(seed=0)
+    path = [obs[:, 0]]
+    for _ in range(40):
+        obs, *_ = env.step(np.zeros((64, 1), np.float32))
+        path.append(obs[:, 0])
+    noise = np.diff(np.array(path), axis=0)
+    # 64 * 39 pairs: a correlation of independent draws has a deviation of 0.02.
+    assert abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < 0.1
+    assert noise.std() == pytest.approx(np.exp(0.5 * _soft(0.0)), rel=0.1)
+
+
+class _LineEnv(gym.Env):
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+
+def _soft(logvar: float) -> float:
+    """What the ensemble's soft bounds make of a log variance."""
+    found = linear_model([1.0], [0.0], [logvar]).predict(
+        torch.zeros(1, 1), torch.zeros(1, 1)
+    )
+    assert found.std is not None
+    return 2 * float(found.std.detach().log())
+
+
 def test_it_pickles_and_wraps_like_any_environment():
     env = RewardNoise(ModelEnv(pendulum(), TS1(DYNAMICS)), std=0.1, seed=2)
     env.reset(seed=0)
@@ -366,7 +419,7 @@ def test_saved_dynamics_make_the_same_environment(kind, tmp_path):
         np.testing.assert_array_equal(left[0], right[0])
         assert left[1] == right[1]
     wrong: Any = {"reward": None} if reward else {"reward": swing_reward}
-    with pytest.raises(ValueError, match="give it the functions it had"):
+    with pytest.raises(ValueError, match="name the functions that it had"):
         load_dynamics(tmp_path / "model", **wrong)
 
 

@@ -91,6 +91,9 @@ def test_an_environment_truncates_where_its_model_gives_up():
 def test_what_has_no_members_or_no_sigma_is_refused():
     with pytest.raises(TypeError, match=r"Penalised asks the members.*got Pendulum"):
         Penalised(Pendulum(), 1.0)
+    for make in (Penalised, Bounded):
+        with pytest.raises(ValueError, match="must be 0 or more, got nan"):
+            make(Mean(far_model()), float("nan"))
     model = Penalised(Mean(far_model()), 1.0)
     with pytest.raises(ValueError, match="MaxSigma needs members that predict"):
         model.step(model.start(torch.zeros(1, 1)), torch.zeros(1, 1))
