@@ -29,7 +29,7 @@ from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.stored import save_dynamics
 from suite.wrappers import restorable
-from suite.wrappers.stack import autoreset_mode
+from suite.wrappers.stack import require_same_step
 
 _COUNTERS = ("num_timesteps", "iterations")
 
@@ -281,12 +281,7 @@ class MPC:
 
 
 def _require_rows(env: gym.vector.VectorEnv, **counts: int) -> None:
-    mode = autoreset_mode(env)
-    if mode != "same_step":
-        raise ValueError(
-            "MPC needs autoreset_mode='same_step', so that no step is a reset, got "
-            f"{mode!r}; pass it to gym.make_vec"
-        )
+    require_same_step(env, "MPC")
     for what, count in counts.items():
         require_positive(what, count)
         if count % env.num_envs:

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from suite.arrays import Snapshot
 from suite.wrappers import restorable
-from suite.wrappers.stack import autoreset_mode
+from suite.wrappers.stack import require_same_step
 
 
 class SnapshotVecEnv(VecEnv):
@@ -28,12 +28,8 @@ class SnapshotVecEnv(VecEnv):
     """
 
     def __init__(self, env: gym.vector.VectorEnv):
-        mode = autoreset_mode(env)
-        if mode != "same_step":
-            raise ValueError(
-                "SnapshotVecEnv needs autoreset_mode='same_step' (SB3 resets a "
-                f"finished row within the step), got {mode!r}; pass it to gym.make_vec"
-            )
+        # SB3 resets a finished row within the step.
+        require_same_step(env, "SnapshotVecEnv")
         self.env = env
         self.render_mode = env.render_mode
         super().__init__(

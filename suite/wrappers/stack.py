@@ -60,6 +60,25 @@ def autoreset_mode(env: Any) -> str:
     return str(getattr(mode, "name", mode)).lower()
 
 
+def require_same_step(env: Any, who: str) -> None:
+    """Refuse a vector environment in which a step may be a reset.
+
+    Args:
+        env: The vector environment.
+        who: Needs it.
+
+    Raises:
+        ValueError: If its autoreset mode is another one.
+    """
+    mode = autoreset_mode(env)
+    if mode != "same_step":
+        raise ValueError(
+            f"{who} needs autoreset_mode='same_step', so that no step is a reset, got "
+            f"{mode!r}; pass it to gym.make_vec, or put environments that do not know "
+            "it into suite.envs.same_step.SameStepVectorEnv"
+        )
+
+
 def restorable(env: Any) -> Restorable:
     """The environment, or a view of it, that can be saved and restored.
 
