@@ -163,13 +163,15 @@ def test_mbpo_cannot_model_a_delay_that_it_does_not_see():
 
     The change of an observation is 0.3 times the action of the step before. That one is
     independent of observation and action, so the model misses all of its variance, and
-    imagined transitions teach that actions do nothing.
+    imagined transitions teach that actions do nothing. What is learned nevertheless is
+    luck: agents of seeds 0 to 9 earned 9.9 less to 4.6 more than random, in six of
+    them surely more, and without the delay 6.2 to 7.8 more in every one.
     """
-    seen, delayed = slide(4), ActionDelay(slide(4), 1)
-    (_, plain), (agent, late) = mbpo(seen), mbpo(delayed)
+    (agent, plain), (delayed, late) = mbpo(slide(4)), mbpo(ActionDelay(slide(4), 1))
     assert plain[1]["model/holdout_error"] < 0.3
     assert late[1]["model/holdout_error"] > 0.7
-    low, _ = gain_over_random(
-        lambda obs: agent.policy.predict(obs)[0], lambda: ActionDelay(true_slide(), 1)
+    low, _ = gain_over_random(lambda obs: agent.policy.predict(obs)[0], true_slide)
+    _, high = gain_over_random(
+        lambda obs: delayed.policy.predict(obs)[0], lambda: ActionDelay(true_slide(), 1)
     )
-    assert low < 0  # so it is not shown to beat random
+    assert high < low - 1
