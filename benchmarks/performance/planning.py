@@ -46,7 +46,8 @@ from suite.agents.proposals import ClippedNormal
 from suite.envs import cheetah
 from suite.running.process import prepare_process
 from suite.worldmodels.constant_units import ACTIVATIONS
-from suite.worldmodels.scoring import EnsembleScore, has_fast_bfloat16
+from suite.worldmodels.processor import has_fast_bfloat16
+from suite.worldmodels.scoring import EnsembleScore
 
 MEMBERS, HIDDEN, SIZE, NUM_ACTIONS = 3, 250, 21, 6
 CANDIDATES, HORIZON, ITERATIONS = 999, 15, 4

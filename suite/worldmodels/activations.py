@@ -16,6 +16,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from suite.worldmodels.processor import has_avx2
+
 GROUP = 8  # numbers of a latent that sum to 1 together
 _SOFTMAX_LIMIT = 80.0  # e^80 is finite, and a layer norm's output far below 80
 
@@ -45,11 +47,6 @@ def group_softmax(x: torch.Tensor) -> torch.Tensor:
 def has_fast_softmax(device: torch.device) -> bool:
     """Whether torch's softmax over groups is faster than ours there."""
     return device.type != "cpu" or has_avx2()
-
-
-def has_avx2() -> bool:
-    """Whether torch's kernels here are those of AVX2, neither wider nor narrower."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def _gate(sigmoid: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:

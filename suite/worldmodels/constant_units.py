@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from suite.worldmodels.activations import has_avx2
+from suite.worldmodels.processor import has_avx2, is_amd
 
 CACHE_LINE = 16  # float32 numbers
+VECTOR = 8  # of AVX2; MKL takes longer for 21 columns than for 24 on an AMD processor
 
 
 class Activation(NamedTuple):
@@ -44,10 +45,11 @@ def with_constant_units(
 ) -> list[Tensor]:
     """Layers without biases: each but the last has a unit that never changes.
 
-    The input's last column is 1. The constant unit is the first of the padding.
+    The input's last column is 1. The constant unit is the first of the padding. The
+    last layer is padded to whole vectors with columns of zeros.
     """
     sizes = [_padded(weight.shape[2]) for weight in weights[:-1]]
-    sizes.append(weights[-1].shape[2])
+    sizes.append(-(-weights[-1].shape[2] // VECTOR) * VECTOR)
     layers, inputs, constant = [], weights[0].shape[1] + 1, 1.0
     for layer, (weight, bias, size) in enumerate(
         zip(weights, biases, sizes, strict=True)
@@ -77,12 +79,14 @@ def _comes_out(activation: Activation, dtype: torch.dtype) -> float:
 def sigmoid_is_cheaper(types: Sequence[torch.dtype], device: torch.device) -> bool:
     """Whether a network of tanh had better be one of sigmoid.
 
-    With AVX2 torch's tanh takes 3.6 times as long as its sigmoid
-    (docs/performance/activations.json); with AVX-512 tanh is the faster one. Sums of
+    On AMD processors torch's tanh takes 3.6 times as long as its sigmoid with AVX2
+    (docs/performance/activations.json) and 6.6 times with AVX-512: it is MKL's, which
+    keeps its fast one for Intel's. There tanh is the faster one with AVX-512. Sums of
     numbers in (0, 1) cancel, for which bfloat16 is too coarse.
     """
     is_exact = all(torch.finfo(kind).eps < 1e-6 for kind in types)
-    return is_exact and has_avx2() and device.type == "cpu"
+    is_slow = has_avx2() or is_amd()
+    return is_exact and is_slow and device.type == "cpu"
 
 
 def tanh_as_sigmoid(

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -36,21 +35,13 @@ from suite.worldmodels.constant_units import (
 )
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.normaliser import Folded
+from suite.worldmodels.processor import has_fast_bfloat16
 
 BLOCK = 128  # candidates: 3 members' activations of 256 units are 400 kB
 LARGE_BLOCK = 1024  # where products are faster than memory: bfloat16, and GPUs
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
 Terminated = Callable[[Tensor], Tensor]
-
-
-def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
-    """Whether products in bfloat16 are faster than in float32 there."""
-    if torch.device(device).type != "cpu":
-        return True
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    return "avx512_bf16" in text or "amx_bf16" in text
 
 
 class EnsembleScore:
@@ -204,9 +195,12 @@ class EnsembleScore:
                     x = x.to(weight.dtype)
                 x = torch.bmm(x, weight, out=hidden)
                 self.activate(x)
-            following = trajectory[step + 1, :, :, :size]
-            following.copy_(trajectory[step, :, :, :size])
-            following.baddbmm_(x.to(self._layers[-1].dtype), self._layers[-1])
+            # Rounding this product too saves an eighth of the time and costs four to
+            # seven times the error: that of the units before it averages out.
+            x = x.to(self._layers[-1].dtype)
+            change = torch.bmm(x, self._layers[-1], out=buffers.change)[..., :size]
+            before, after = trajectory[step : step + 2, :, :, :size]
+            torch.add(before, change, out=after)
         visited, did = trajectory[..., :size], trajectory[:-1, :, :, size:-1]
         return self._paid(visited, did).sum(dim=0).mean(dim=0)
 
@@ -235,13 +229,13 @@ class EnsembleScore:
             shape = (self.horizon + 1, self.members, rows, width)
             trajectory = torch.zeros(shape, dtype=kind, device=self.device)
             trajectory[..., -1] = 1.0  # what the first layer's biases are multiplied by
-            hidden = [
+            *hidden, change = [
                 torch.empty(
                     self.members, rows, w.shape[2], dtype=w.dtype, device=self.device
                 )
-                for w in self._layers[:-1]
+                for w in self._layers
             ]
-            self._buffers[rows] = _Buffers(trajectory, hidden)
+            self._buffers[rows] = _Buffers(trajectory, hidden, change)
         return self._buffers[rows]
 
     def _require_shapes(self, states: Tensor, actions: Tensor) -> None:
@@ -260,6 +254,7 @@ class _Buffers(NamedTuple):
 
     trajectory: Tensor  # (H + 1, E, R, S + A + 1): state, action, 1
     hidden: list[Tensor]  # each (E, R, units)
+    change: Tensor  # (E, R, S and padding)
 
 
 def _require_layers(

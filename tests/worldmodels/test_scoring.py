@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.envs import cheetah, obstacles
 from suite.envs.locomotion import HalfCheetah, Hopper
-from suite.worldmodels import scoring
+from suite.worldmodels import constant_units, scoring
 from suite.worldmodels.constant_units import sigmoid_is_cheaper
 from suite.worldmodels.ensemble import Ensemble, GaussianEnsemble
 from suite.worldmodels.imagine import imagine
@@ -100,15 +100,21 @@ def test_score_is_that_of_the_plain_loop(hidden, activation):
     assert torch.equal(score(states, actions), got)
 
 
-@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
-def test_tanh_is_as_exact_as_float32_whatever_stands_in_for_it(capability, monkeypatch):
+@pytest.mark.parametrize(
+    ("capability", "is_amd", "is_replaced"),
+    [("AVX2", False, True), ("AVX512", True, True), ("AVX512", False, False)],
+)
+def test_tanh_is_as_exact_as_float32_whatever_stands_in_for_it(
+    capability, is_amd, is_replaced, monkeypatch
+):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(constant_units, "is_amd", lambda: is_amd)
     layers = ensemble(27, 21, (250, 250), members=3)
     layers[0][-1][:] *= 0.05  # the size of a step in practice
     states, actions = inputs_of(cheetah, 2, 50)
     states = states - 1  # far from where the reward jumps
     score = EnsembleScore(*layers, horizon=HORIZON, reward=cheetah.reward)
-    assert (score.activate is torch.sigmoid_) == (capability == "AVX2")
+    assert (score.activate is torch.sigmoid_) == is_replaced
     expected = plain_score(layers, states, actions, cheetah, torch.tanh)
     torch.testing.assert_close(
         score(states, actions).double(), expected, rtol=1e-6, atol=1e-5

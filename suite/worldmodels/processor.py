@@ -1,0 +1,29 @@
+"""What the processor is fast at, as far as it decides how networks are computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def has_avx2() -> bool:
+    """Whether torch's kernels here are those of AVX2, neither wider nor narrower."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def is_amd() -> bool:
+    """Whether it is AMD's, for which MKL does not take its fast functions."""
+    return "AuthenticAMD" in _described()
+
+
+def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
+    """Whether products in bfloat16 are faster than in float32 there."""
+    if torch.device(device).type != "cpu":
+        return True
+    return "avx512_bf16" in _described() or "amx_bf16" in _described()
+
+
+def _described() -> str:
+    info = Path("/proc/cpuinfo")
+    return info.read_text() if info.exists() else ""
