@@ -123,20 +123,26 @@ class Networks:
             **options,
         )
 
-    def floor(self, activation: str) -> Callable[[], None]:
-        """The products and activations of one evaluation."""
+    def floor(
+        self, activation: str, hidden_dtype: torch.dtype = torch.float32
+    ) -> Callable[[], None]:
+        """The products and activations of one evaluation, without conversions."""
         shape = (MEMBERS, CANDIDATES)
-        x, result = torch.randn(*shape, SIZE + NUM_ACTIONS), torch.empty(*shape, SIZE)
-        hidden = [torch.empty(*shape, HIDDEN) for _ in range(2)]
+        one, two, three = self.weights
+        two = two.to(hidden_dtype)
+        inputs = [torch.randn(*shape, w.shape[1], dtype=w.dtype) for w in self.weights]
+        inputs[1] = inputs[1].to(hidden_dtype)
+        first, last = torch.empty(*shape, HIDDEN), torch.empty(*shape, SIZE)
+        middle = torch.empty(*shape, HIDDEN, dtype=hidden_dtype)
         # The one that the score takes for it: sigmoid may stand in for tanh.
-        activate, (one, two, three) = self.score(activation).activate, self.weights
+        activate = self.score(activation).activate
 
         @torch.inference_mode()
         def run() -> None:
             for _ in range(HORIZON):
-                activate(torch.bmm(x, one, out=hidden[0]))
-                activate(torch.bmm(hidden[0], two, out=hidden[1]))
-                torch.bmm(hidden[1], three, out=result)
+                activate(torch.bmm(inputs[0], one, out=first))
+                activate(torch.bmm(inputs[1], two, out=middle))
+                torch.bmm(inputs[2], three, out=last)
 
         return run
 
@@ -191,6 +197,7 @@ def against_floor_and_peer(rounds: int, folder: Path) -> tuple[Any, Any]:
     fast = found.get("plan, silu in bfloat16")
     if fast:
         ratios["plan in bfloat16/mbrl-lib, silu"] = found["mbrl-lib, silu"] / fast
+        ratios["plan in bfloat16/floor"] = found["floor, silu in bfloat16"] / fast
     return found, ratios
 
 
@@ -210,6 +217,8 @@ def _contenders(networks: Networks, peer: Peer) -> Contenders:
         score = networks.score("silu", hidden_dtype=torch.bfloat16)
         plan = planning(CEM4, score, networks.state)["at once"]
         contenders["plan, silu in bfloat16"] = plan
+        floor = networks.floor("silu", torch.bfloat16)
+        contenders["floor, silu in bfloat16"] = lambda: ITERATIONS * seconds(floor)
     return contenders
 
 
