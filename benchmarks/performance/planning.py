@@ -130,19 +130,22 @@ class Networks:
         shape = (MEMBERS, CANDIDATES)
         one, two, three = self.weights
         two = two.to(hidden_dtype)
-        inputs = [torch.randn(*shape, w.shape[1], dtype=w.dtype) for w in self.weights]
-        inputs[1] = inputs[1].to(hidden_dtype)
-        first, last = torch.empty(*shape, HIDDEN), torch.empty(*shape, SIZE)
-        middle = torch.empty(*shape, HIDDEN, dtype=hidden_dtype)
+        x, result = torch.randn(*shape, SIZE + NUM_ACTIONS), torch.empty(*shape, SIZE)
+        hidden = [
+            torch.randn(*shape, HIDDEN, dtype=kind) for kind in (one.dtype, two.dtype)
+        ]
+        # What comes out of a layer goes into the next, as in a plan, unless it would
+        # have to be converted: then the next one sees what it was converted from here.
+        seen = [hidden[0].to(two.dtype), hidden[1].to(three.dtype)]
         # The one that the score takes for it: sigmoid may stand in for tanh.
         activate = self.score(activation).activate
 
         @torch.inference_mode()
         def run() -> None:
             for _ in range(HORIZON):
-                activate(torch.bmm(inputs[0], one, out=first))
-                activate(torch.bmm(inputs[1], two, out=middle))
-                torch.bmm(inputs[2], three, out=last)
+                activate(torch.bmm(x, one, out=hidden[0]))
+                activate(torch.bmm(seen[0], two, out=hidden[1]))
+                torch.bmm(seen[1], three, out=result)
 
         return run
 

@@ -81,7 +81,7 @@ def sigmoid_is_cheaper(types: Sequence[torch.dtype], device: torch.device) -> bo
 
     On AMD processors torch's tanh takes 3.6 times as long as its sigmoid with AVX2
     (docs/performance/activations.json) and 6.6 times with AVX-512: it is MKL's, which
-    keeps its fast one for Intel's. There tanh is the faster one with AVX-512. Sums of
+    keeps its fast one for Intel's, which have the faster tanh with AVX-512. Sums of
     numbers in (0, 1) cancel, for which bfloat16 is too coarse.
     """
     is_exact = all(torch.finfo(kind).eps < 1e-6 for kind in types)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
     return "avx512_bf16" in _described() or "amx_bf16" in _described()
 
 
+@cache  # it stays the same, and is long where there are many cores
 def _described() -> str:
     info = Path("/proc/cpuinfo")
     return info.read_text() if info.exists() else ""
