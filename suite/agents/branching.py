@@ -9,6 +9,8 @@ from suite.envs.arguments import require_positive
 
 
 def _require_length(steps: int) -> None:
+    if not isinstance(steps, int):
+        raise ValueError(f"a rollout's steps must be a whole number, got {steps!r}")
     if steps < 1:
         raise ValueError(
             f"a rollout must have 1 step or more, got {steps}; to learn from real "
@@ -96,6 +98,7 @@ class Branched:
             a fit.
 
     Raises:
+        TypeError: If the length is a number: ``Fixed`` makes it one of all epochs.
         ValueError: If a number is below 1.
     """
 
@@ -104,6 +107,10 @@ class Branched:
     every: int | None = None
 
     def __post_init__(self) -> None:
+        if not callable(self.length):
+            raise TypeError(
+                f"length must be a Length such as Fixed(1), got {self.length!r}"
+            )
         require_positive("starts", self.starts)
         require_positive("every", 1 if self.every is None else self.every)
 

@@ -18,7 +18,7 @@ from suite.agents.planning import Planner, forgotten
 from suite.agents.steps import Steps, came_to, experience, promised, returned
 from suite.arrays import Snapshot
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_not_negative, require_positive
+from suite.envs.arguments import require_kind, require_not_negative, require_positive
 from suite.worldmodels.diagnostics import (
     calibration,
     outcome_errors,
@@ -90,6 +90,7 @@ class MPC:
         device: str = "cpu",
     ):
         _require_rows(env, initial_steps=initial_steps, batch_size=batch_size)
+        require_kind("fit", fit, Fit, "Fit(dynamics) fits an ensemble")
         fit.require_end(fit_epochs, "fit_epochs")
         fit.require(initial_steps)
         require_not_negative("data_noise", data_noise)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from suite.envs.arguments import require_not_negative, require_positive
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -25,11 +27,9 @@ class Pace:
     epoch: int = 1000
 
     def __post_init__(self) -> None:
-        if self.exploration < 0 or min(self.collect, self.updates, self.epoch) < 1:
-            raise ValueError(
-                "a pace needs exploration of 0 or more and numbers of 1 or more, got "
-                f"{self}"
-            )
+        require_not_negative("exploration", self.exploration)
+        for name in ("collect", "updates", "epoch"):
+            require_positive(name, getattr(self, name))
         if self.epoch % self.collect:
             raise ValueError(
                 f"an epoch of {self.epoch} steps must be a multiple of collect, "

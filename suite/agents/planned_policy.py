@@ -14,7 +14,7 @@ import torch
 
 from suite.agents.action_sets import action_set
 from suite.agents.planning import Memory, Plan, Planner, forgotten
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_kind, require_positive
 from suite.storage import read_directory
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
@@ -40,6 +40,7 @@ class Imagination:
             ``torch.bfloat16`` where the processor multiplies it natively.
 
     Raises:
+        TypeError: If the propagation is a model already.
         ValueError: If there is no particle.
     """
 
@@ -48,6 +49,13 @@ class Imagination:
     hidden_dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
+        if not callable(self.propagation) or isinstance(
+            self.propagation, torch.nn.Module
+        ):
+            raise TypeError(
+                "propagation must be a function that makes a model of an ensemble, "
+                f"such as TSInf itself, got a {type(self.propagation).__name__}"
+            )
         if self.particles is not None:
             require_positive("particles", self.particles)
 
@@ -117,6 +125,7 @@ class PlannedPolicy(torch.nn.Module):
         seed: Of what is drawn while it predicts.
 
     Raises:
+        TypeError: If one of them is something else.
         ValueError: If model, planner and environment do not fit together.
     """
 
@@ -130,6 +139,14 @@ class PlannedPolicy(torch.nn.Module):
         seed: int = 0,
     ):
         super().__init__()
+        require_kind("dynamics", dynamics, LearnedDynamics)
+        require_kind("imagination", imagination, Imagination)
+        require_kind("env", env, gym.vector.VectorEnv, "gym.make_vec makes one")
+        if not hasattr(planner, "plan"):
+            raise TypeError(
+                "planner must have start and plan, such as CEM(horizon), got "
+                f"{planner!r}"
+            )
         self.dynamics, self.planner, self.imagination = dynamics, planner, imagination
         self.device = dynamics.is_elite.device
         self.action_space = env.single_action_space

@@ -127,8 +127,8 @@ def scored(score: Score, candidates: Tensor) -> Tensor:
     if bool(has_none.any()):
         raise FloatingPointError(
             f"no candidate of row {int(has_none.nonzero()[0])} has a finite score: the "
-            "model has diverged; fit it anew, with more data or a smaller learning "
-            "rate, or plan with a shorter horizon"
+            "model has diverged, or its reward is NaN; a learned one fit anew, with "
+            "more data or a smaller learning rate, or plan with a shorter horizon"
         )
     return torch.where(is_finite, scores, -torch.inf)
 

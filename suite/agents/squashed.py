@@ -218,8 +218,11 @@ def require_bounded(space: gym.Space) -> gym.spaces.Box:
     """
     is_box = isinstance(space, gym.spaces.Box)
     if not is_box or len(space.shape) != 1 or not space.is_bounded():
+        advice = "take PPO"
+        if is_box:
+            advice = "make it one by gymnasium.wrappers.TransformAction, or take PPO"
         raise ValueError(
             f"a squashed Gaussian needs a flat, bounded Box of actions, got {space}; "
-            "rescale it by gymnasium.wrappers.RescaleAction, or take PPO"
+            f"{advice}"
         )
     return space

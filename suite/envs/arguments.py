@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -18,34 +19,60 @@ def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
 
 
 def require_positive(name: str, value: int) -> None:
-    """Refuse a count below 1.
+    """Refuse a count below 1, and what is no whole number.
 
     Raises:
         ValueError: Naming the argument.
     """
+    if not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def require_above_zero(name: str, value: float) -> None:
-    """Refuse a number that is 0, negative or NaN.
+    """Refuse a number that is 0, negative or NaN, and what is none.
 
     Raises:
         ValueError: Naming the argument.
     """
+    _require_number(name, value)
     if not value > 0:
         raise ValueError(f"{name} must be above 0, got {value}")
 
 
 def require_not_negative(name: str, *values: float) -> None:
-    """Refuse numbers that are negative or NaN.
+    """Refuse numbers that are negative or NaN, and what is none.
 
     Raises:
         ValueError: Naming the argument.
     """
     for value in values:
+        _require_number(name, value)
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, got {value}")
+
+
+def _require_number(name: str, value: Any) -> None:
+    if not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+
+
+def require_kind(name: str, value: Any, kind: type, advice: str = "") -> None:
+    """Refuse an object of another type.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        kind: What it must be.
+        advice: What to do instead.
+
+    Raises:
+        TypeError: Naming the argument and both types.
+    """
+    if not isinstance(value, kind):
+        asked = f"{name} must be of type {kind.__name__}, got {type(value).__name__}"
+        raise TypeError(f"{asked}; {advice}" if advice else asked)
 
 
 def checked_actions(actions: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from suite.worldmodels.dynamics import DynamicsModel, map_leaves
+from suite.worldmodels.dynamics import DynamicsModel, map_leaves, require_outcome
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.imagine import truncated
 from suite.worldmodels.noise import Noise
@@ -73,6 +73,8 @@ def _block(
     for step in range(length):
         action = act(obs)
         found = model.step(z, action, generator=generator)
+        if step == 0:
+            require_outcome(found, len(states))
         next_obs = model.observe(found.next_z).float()
         is_known = ~truncated(model, found.next_z, found.terminated)
         reward, ends = found.reward.float(), found.terminated

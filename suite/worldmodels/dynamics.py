@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 from suite.worldmodels.noise import Noise
@@ -24,6 +25,33 @@ class Transition(NamedTuple):
     next_z: Any
     reward: torch.Tensor
     terminated: torch.Tensor
+
+
+def require_outcome(found: Any, rows: int) -> None:
+    """Refuse what a model's step gave if it is no ``Transition`` of so many rows.
+
+    Use it on the first step of a rollout, where a reward of (B, 1) would otherwise be
+    broadcast to (B, B) without a word.
+
+    Raises:
+        TypeError: If it is no transition.
+        ValueError: If reward or termination have another shape or type.
+    """
+    if not isinstance(found, Transition):
+        raise TypeError(
+            "a model's step must give a suite.worldmodels.dynamics.Transition, got "
+            f"{type(found).__name__}"
+        )
+    reward, terminated = _form(found.reward), _form(found.terminated)
+    if reward[1] != (rows,) or terminated != ("torch.bool", (rows,)):
+        raise ValueError(
+            f"a model's step on {rows} rows must give reward ({rows},) and "
+            f"terminated ({rows},) bool, got {reward} and {terminated}"
+        )
+
+
+def _form(leaf: Any) -> tuple[str, tuple[int, ...]]:
+    return str(getattr(leaf, "dtype", type(leaf).__name__)), tuple(np.shape(leaf))
 
 
 class DynamicsModel(Protocol):
@@ -68,9 +96,17 @@ def map_leaves(function: Callable[..., torch.Tensor], z: Any, *others: Any) -> A
         function: Of one tensor of z and the same one of each of ``others``.
         z: A tensor or a NamedTuple of them, which may nest.
         *others: Of the same form.
+
+    Raises:
+        TypeError: If z is something else, such as a dict or a plain tuple.
     """
     if isinstance(z, torch.Tensor):
         return function(z, *others)
+    if not hasattr(z, "_fields"):
+        raise TypeError(
+            "a model's z must be a tensor or a NamedTuple of them, which may nest, got "
+            f"{type(z).__name__}"
+        )
     parts = zip(z, *others, strict=True)
     return type(z)(*(map_leaves(function, *part) for part in parts))
 

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from suite.envs.arguments import require_positive
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
     "silu": functional.silu,
@@ -87,11 +89,14 @@ class Ensemble(nn.Module):
             raise ValueError(
                 f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}"
             )
-        if min(members, inputs, outputs, *hidden) < 1:
-            raise ValueError(
-                f"an ensemble needs sizes of 1 or more, got {members} members, "
-                f"{inputs} inputs, {outputs} outputs and hidden widths {list(hidden)}"
-            )
+        for name, sizes in {
+            "members": (members,),
+            "inputs": (inputs,),
+            "outputs": (outputs,),
+            "hidden widths": hidden,
+        }.items():
+            for size in sizes:
+                require_positive(name, size)
         self.members, self.inputs, self.outputs = members, inputs, outputs
         self.hidden, self.activation = tuple(hidden), activation
         widths = (inputs, *hidden, self.heads * outputs)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_not_negative, require_positive
+from suite.envs.arguments import require_kind, require_not_negative, require_positive
 from suite.envs.task import never
 from suite.storage import IntegrityError
 from suite.worldmodels.batches import Batches, Disjoint, Holdout
@@ -57,8 +57,11 @@ class Fit:
         weight_decay: Sequence[float] = (),
         seed: int = 0,
     ):
+        advice = "fit what is inside a Mean, TS1 or TSInf, its dynamics"
+        require_kind("dynamics", dynamics, LearnedDynamics, advice)
         self.dynamics, self.holdout = dynamics, holdout
         self.batches: Batches = batches or Disjoint()
+        require_kind("weight_decay", weight_decay, Sequence, "give one rate a layer")
         self.weight_decay = tuple(weight_decay)
         members = dynamics.ensemble.members
         elites = None if holdout is None else holdout.elites
@@ -121,8 +124,10 @@ class Fit:
         """Start a round on these transitions; weights and Adam's memory stay.
 
         Raises:
+            TypeError: If the data is no ``Experience``.
             ValueError: If the data is of other sizes than the model or too little.
         """
+        require_kind("data", data, Experience, "Experience.of(...) makes one of arrays")
         self._round_seed = int(torch.randint(2**62, (), generator=self._generator))
         self._forget()
         self._attach(data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from suite.worldmodels.dynamics import DynamicsModel
+from suite.worldmodels.dynamics import DynamicsModel, require_outcome
 from suite.worldmodels.noise import Noise
 
 Act = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]
@@ -108,6 +108,8 @@ def imagine(
     for h in range(horizon):
         action = act[h] if isinstance(act, torch.Tensor) else act(obs[-1])
         found = model.step(z, action, generator=generator)
+        if h == 0:
+            require_outcome(found, len(obs[0]))
         z = found.next_z
         obs.append(model.observe(z))
         unsure = truncated(model, z, found.terminated)

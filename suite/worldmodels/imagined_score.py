@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.envs.arguments import require_positive
-from suite.worldmodels.dynamics import DynamicsModel
+from suite.worldmodels.dynamics import DynamicsModel, require_outcome
 from suite.worldmodels.imagine import truncated
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_spec import live_model
@@ -105,6 +105,8 @@ class ImaginedScore:
         running = torch.ones_like(total, dtype=torch.bool)
         for step in range(self.horizon):
             found = self.model.step(z, actions[:, step], generator=self.generator)
+            if step == 0:
+                require_outcome(found, len(actions))
             z, paid = found.next_z, found.reward
             unsure = running & truncated(self.model, z, found.terminated)
             left = torch.where(unsure, self.horizon - step, left)

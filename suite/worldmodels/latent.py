@@ -218,7 +218,7 @@ class LatentModel(nn.Module):
     # --------------------------------------------------------------- DynamicsModel
     def start(self, state: torch.Tensor) -> Latent:
         """The latent of observations (B, O)."""
-        return Latent(self.encode(state))
+        return Latent(self.encode(state.to(next(self.parameters()).dtype)))
 
     def step(
         self, z: Latent, action: torch.Tensor, *, generator: Noise = None

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from suite.checkpoints import require_like
+from suite.envs.arguments import require_kind
 from suite.worldmodels.flat import Flattened
 from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
@@ -73,6 +74,7 @@ class LatentFit:
         device: Where the model goes.
 
     Raises:
+        TypeError: If it is no latent model.
         ValueError: If rate or clip are not positive.
 
     Source: Georgiev et al. 2025, equation 5, arXiv:2407.02466, and their code.
@@ -89,6 +91,7 @@ class LatentFit:
         seed: int = 0,
         device: str = "cpu",
     ):
+        require_kind("model", model, LatentModel)
         if min(learning_rate, clip) <= 0:
             raise ValueError(
                 "a fit needs a positive learning rate and clip, got "

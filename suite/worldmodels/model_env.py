@@ -11,7 +11,12 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from suite.arrays import Snapshot
-from suite.envs.arguments import require_positive, row_indices, rows_to_reset
+from suite.envs.arguments import (
+    require_kind,
+    require_positive,
+    row_indices,
+    rows_to_reset,
+)
 from suite.envs.batch import BatchEnv
 from suite.envs.single import SingleEnv
 from suite.worldmodels.model_simulation import ModelSimulation, ModelTask
@@ -67,6 +72,8 @@ class ModelVectorEnv(BatchEnv):
         max_episode_steps: int | None = None,
     ):
         require_positive("num_envs", num_envs)
+        advice = "it is the one environment where the rows' episodes start"
+        require_kind("env", env, gym.Env, advice)
         limit = time_limit(env) if max_episode_steps is None else max_episode_steps
         require_positive("max_episode_steps", limit)
         actions = _box("action", env.action_space)
@@ -141,6 +148,7 @@ class ModelEnv(gym.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(
             self, model=recorded(model), max_episode_steps=max_episode_steps
         )
+        require_kind("env", env, gym.Env, "gym.make makes one of an id")
         gym.Wrapper.__init__(self, env)
         self.row = SingleEnv(
             ModelVectorEnv(

@@ -12,7 +12,13 @@ import torch
 from gymnasium import spaces
 
 from suite.envs.simulation import Ids
-from suite.worldmodels.dynamics import DynamicsModel, Transition, map_leaves, padded
+from suite.worldmodels.dynamics import (
+    DynamicsModel,
+    Transition,
+    map_leaves,
+    padded,
+    require_outcome,
+)
 from suite.worldmodels.imagine import truncated
 from suite.worldmodels.noise import RowNoise
 
@@ -68,18 +74,12 @@ class ModelSimulation:
         return torch.as_tensor(rows, dtype=torch.float32, device=self._device)
 
     def _require_fitting(self, found: Transition) -> None:
-        rows = padded(self.num_rows)
+        require_outcome(found, padded(self.num_rows))
         before, after = _forms(self.z), _forms(found.next_z)
         if before != after:
             raise ValueError(
                 "a model's step must give z in the form that it takes, got "
                 f"{after} for {before}"
-            )
-        reward, terminated = _form(found.reward), _form(found.terminated)
-        if reward[1] != (rows,) or terminated != ("torch.bool", (rows,)):
-            raise ValueError(
-                f"a model's step on {rows} rows must give reward ({rows},) and "
-                f"terminated ({rows},) bool, got {reward} and {terminated}"
             )
 
     # -------------------------------------------------------------------- stepping
@@ -94,7 +94,14 @@ class ModelSimulation:
         self._counts[ids] = 0
         self.reward[ids], self.terminated[ids] = 0.0, False
         with torch.no_grad():
-            self._put(ids, self.model.start(self._tensor(states)))
+            z = self.model.start(self._tensor(states))
+        if _not_finite(z)[ids].any():
+            self._require_finite_weights()
+            raise FloatingPointError(
+                "the model starts in NaN or infinity; is the environment's own "
+                "observation finite?"
+            )
+        self._put(ids, z)
 
     def _known(self, obs: Any, info: dict[str, Any]) -> np.ndarray:
         if not self._needs_state:
@@ -122,9 +129,10 @@ class ModelSimulation:
                 self.z, self._tensor(self._actions), generator=self._rng
             )
             unsure = truncated(self.model, found.next_z, found.terminated)
-        wrong = self._not_finite(found)[rows]
+        wrong = (_not_finite(found.next_z) | ~_numpy(found.reward.isfinite()))[rows]
         if wrong.any():
             self._require_finite_weights()
+            log.warning("rows of the model left the finite numbers and are truncated")
         unstable = wrong | _numpy(unsure)[rows]
         kept = rows[~unstable]
         self._put(kept, found.next_z)
@@ -146,23 +154,15 @@ class ModelSimulation:
 
         self.z = map_leaves(mixed, z, self.z)
 
-    def _not_finite(self, found: Transition) -> np.ndarray:
-        """Rows in which something is NaN or infinite."""
-        wrong = ~torch.isfinite(found.reward)
-        for leaf in _leaves(found.next_z):
-            wrong = wrong | ~torch.isfinite(leaf).flatten(1).all(dim=1)
-        return _numpy(wrong)
-
     def _require_finite_weights(self) -> None:
         """NaN from good weights is a row that ran away; from bad ones, a bad model."""
         if isinstance(self.model, torch.nn.Module):
-            for name, weights in self.model.named_parameters():
+            for name, weights in self.model.state_dict().items():
                 if not torch.isfinite(weights).all():
                     raise FloatingPointError(
                         f"the model predicts NaN, since its {name} is not finite; fit "
                         "it again at a lower learning rate"
                     )
-        log.warning("rows of the model left the finite numbers and are truncated")
 
     # ----------------------------------------------------------------------- state
     def named_state(self, ids: Ids) -> np.ndarray:
@@ -275,12 +275,14 @@ def _leaves(z: Any) -> list[torch.Tensor]:
     return [leaf if leaf.dim() > 1 else leaf[:, None] for leaf in found]
 
 
-def _form(leaf: torch.Tensor) -> tuple[str, tuple[int, ...]]:
-    return str(leaf.dtype), tuple(leaf.shape)
+def _not_finite(z: Any) -> np.ndarray:
+    """Rows (N,) in which something is NaN or infinite."""
+    found = [torch.isfinite(leaf).flatten(1).all(dim=1) for leaf in _leaves(z)]
+    return ~_numpy(torch.stack(found).all(dim=0))
 
 
 def _forms(z: Any) -> list[tuple[str, tuple[int, ...]]]:
-    return [_form(leaf) for leaf in _leaves(z)]
+    return [(str(leaf.dtype), tuple(leaf.shape)) for leaf in _leaves(z)]
 
 
 def _obs_size(obs: torch.Tensor, rows: int) -> int:

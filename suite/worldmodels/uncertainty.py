@@ -10,7 +10,7 @@ from torch import nn
 
 from suite.envs.arguments import require_not_negative
 from suite.worldmodels.dynamics import Transition
-from suite.worldmodels.learned import Prediction
+from suite.worldmodels.learned import LearnedDynamics, Prediction
 from suite.worldmodels.noise import Noise
 
 
@@ -92,7 +92,7 @@ class ModelWrapper(nn.Module):
 
     def __init__(self, model: Any):
         super().__init__()
-        if not hasattr(model, "dynamics"):
+        if not isinstance(getattr(model, "dynamics", None), LearnedDynamics):
             raise TypeError(
                 f"{type(self).__name__} asks the members of an ensemble, got "
                 f"{type(model).__name__}; give it a Mean, TS1 or TSInf"

@@ -74,8 +74,8 @@ def require_same_step(env: Any, who: str) -> None:
     if mode != "same_step":
         raise ValueError(
             f"{who} needs autoreset_mode='same_step', so that no step is a reset, got "
-            f"{mode!r}; pass it to gym.make_vec, or put environments that do not know "
-            "it into suite.envs.same_step.SameStepVectorEnv"
+            f"{mode!r}; pass it to gym.make_vec for an environment of this suite, and "
+            "put others into suite.envs.same_step.SameStepVectorEnv"
         )
 
 

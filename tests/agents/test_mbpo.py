@@ -214,7 +214,7 @@ def test_rollouts_of_no_step_are_refused(make):
         (lambda: Growing(0, 3, 2, 1), "lengths not fall"),
         (lambda: Branched(0), "starts must be at least 1"),
         (lambda: Branched(1, every=0), "every must be at least 1"),
-        (lambda: Pace(updates=0), "numbers of 1 or more"),
+        (lambda: Pace(updates=0), "updates must be at least 1"),
         (lambda: Pace(collect=3, epoch=10), "multiple of collect, 3"),
     ],
 )

@@ -73,7 +73,7 @@ def test_gymnasiums_own_mode_is_refused_with_a_way_out():
     def make() -> gym.Env:
         return gym.make("Pendulum-v1")
 
-    with pytest.raises(ValueError, match="put environments that do not know it into s"):
+    with pytest.raises(ValueError, match="and put others into suite"):
         planning(gym.vector.SyncVectorEnv([make]))
 
 

@@ -222,8 +222,11 @@ def test_a_state_of_other_networks_is_refused():
 @pytest.mark.parametrize(
     ("space", "complaint"),
     [
-        (spaces.Discrete(3), r"bounded Box of actions, got Discrete\(3\)"),
-        (spaces.Box(-np.inf, np.inf, (2,)), "rescale it by gymnasium"),
+        (spaces.Discrete(3), r"bounded Box of actions, got Discrete\(3\).*; take PPO"),
+        (
+            spaces.Box(-np.inf, np.inf, (2,)),
+            "make it one by gymnasium.*TransformAction",
+        ),
         (spaces.Box(-1, 1, (2, 2)), "flat, bounded"),
     ],
 )

@@ -153,7 +153,7 @@ def test_first_weights_are_those_of_the_sources():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"\['tanh', 'silu'\], got 'relu'"):
         Ensemble(1, 1, 1, activation="relu")
-    with pytest.raises(ValueError, match="sizes of 1 or more, got 0 members"):
+    with pytest.raises(ValueError, match="members must be at least 1, got 0"):
         Ensemble(0, 1, 1)
     with pytest.raises(ValueError, match="0 for the action"):
         LearnedDynamics(Ensemble(1, 2, 2), reward=lambda s, a, n: s[..., 0])

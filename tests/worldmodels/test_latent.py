@@ -121,6 +121,13 @@ def test_groups_of_a_latent_are_positive_and_sum_to_one(shape):
         torch.testing.assert_close(grouped(z).sum(-1), torch.ones(*shape, 2))
 
 
+def test_observations_of_float64_start_as_those_of_float32():
+    obs = torch.randn(4, OBS, generator=generator())
+    model = stirred(tiny_model())
+    found, same = model.start(obs.double()), model.start(obs)
+    assert all(map(torch.equal, found, same))
+
+
 def test_a_softmax_of_each_group_by_hand():
     x = torch.tensor([0.0] * 8 + [math.log(7.0)] + [0.0] * 7)
     expected = torch.tensor([1 / 8] * 8 + [1 / 2] + [1 / 14] * 7)
