@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_positive, require_whole
 
 
 def _require_length(steps: int) -> None:
-    if not isinstance(steps, int):
-        raise ValueError(f"a rollout's steps must be a whole number, got {steps!r}")
+    require_whole("a rollout's steps", steps)
     if steps < 1:
         raise ValueError(
             f"a rollout must have 1 step or more, got {steps}; to learn from real "
@@ -60,7 +59,8 @@ class Growing:
         longest: y.
 
     Raises:
-        ValueError: If the epochs do not rise, or lengths fall or begin below 1.
+        ValueError: If the epochs do not rise, or lengths fall, begin below 1 or are no
+            whole numbers.
 
     Source: Janner et al. 2019, appendix C, arXiv:1906.08253, and its code.
     """
@@ -71,7 +71,8 @@ class Growing:
     longest: int
 
     def __post_init__(self) -> None:
-        _require_length(self.shortest)
+        for steps in (self.shortest, self.longest):
+            _require_length(steps)
         if self.last_epoch <= self.first_epoch or self.longest < self.shortest:
             raise ValueError(f"epochs must rise and lengths not fall, got {self}")
 

@@ -18,14 +18,23 @@ def require_known(name: str, value: Any, known: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
 
 
-def require_positive(name: str, value: int) -> None:
-    """Refuse a count below 1, and what is no whole number.
+def require_whole(name: str, value: int) -> None:
+    """Refuse what is no whole number.
 
     Raises:
         ValueError: Naming the argument.
     """
     if not isinstance(value, Integral):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def require_positive(name: str, value: int) -> None:
+    """Refuse a count below 1, and what is no whole number.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    require_whole(name, value)
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
 

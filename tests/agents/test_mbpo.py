@@ -212,6 +212,7 @@ def test_rollouts_of_no_step_are_refused(make):
     [
         (lambda: Growing(3, 3, 1, 2), "epochs must rise"),
         (lambda: Growing(0, 3, 2, 1), "lengths not fall"),
+        (lambda: Growing(0, 3, 1, 2.5), "steps must be a whole number, got 2.5"),
         (lambda: Branched(0), "starts must be at least 1"),
         (lambda: Branched(1, every=0), "every must be at least 1"),
         (lambda: Pace(updates=0), "updates must be at least 1"),
