@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from suite.envs.arguments import require_not_negative
+from suite.envs.arguments import require_kind, require_not_negative
 from suite.storage import IntegrityError
 from suite.worldmodels.diagnostics import (
     Windows,
@@ -19,9 +18,8 @@ from suite.worldmodels.diagnostics import (
 from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
-from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_spec import live_model
-from suite.worldmodels.propagation import TS1
+from suite.worldmodels.propagation import TS1, Propagate, require_propagation
 from suite.worldmodels.stored import save_dynamics
 
 _TOLD = ("model/train_loss", "model/holdout_error", "model/steps")
@@ -75,6 +73,7 @@ class Fitted:
         device: ``"cpu"`` or ``"cuda"``.
 
     Raises:
+        TypeError: If the fit is none, or the propagation a model already.
         ValueError: If nothing would end a fit, the model wants to start from
             ``info["state"]``, or the noise is negative.
     """
@@ -83,11 +82,13 @@ class Fitted:
         self,
         fit: Fit,
         *,
-        propagation: Callable[[LearnedDynamics], Any] = TS1,
+        propagation: Propagate = TS1,
         steps: int | None = None,
         data_noise: float = 0.0,
         device: str = "cpu",
     ):
+        require_kind("fit", fit, Fit, "Fit(dynamics) fits an ensemble")
+        require_propagation(propagation)
         if fit.dynamics.needs_state:
             raise ValueError(
                 "MBPO learns and acts on observations, and this model starts from "

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from suite.envs.arguments import require_positive, require_whole
-
-
-def _require_length(steps: int) -> None:
-    require_whole("a rollout's steps", steps)
-    if steps < 1:
-        raise ValueError(
-            f"a rollout must have 1 step or more, got {steps}; to learn from real "
-            "steps alone take SAC"
-        )
+from suite.envs.arguments import require_positive
+from suite.worldmodels.branches import require_length
 
 
 class Length(Protocol):
@@ -39,7 +31,7 @@ class Fixed:
     steps: int = 1
 
     def __post_init__(self) -> None:
-        _require_length(self.steps)
+        require_length(self.steps)
 
     def __call__(self, epoch: int) -> int:
         """That number."""
@@ -72,7 +64,7 @@ class Growing:
 
     def __post_init__(self) -> None:
         for steps in (self.shortest, self.longest):
-            _require_length(steps)
+            require_length(steps)
         if self.last_epoch <= self.first_epoch or self.longest < self.shortest:
             raise ValueError(f"epochs must rise and lengths not fall, got {self}")
 
@@ -108,7 +100,7 @@ class Branched:
     every: int | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.length):
+        if not callable(self.length) or isinstance(self.length, type):
             raise TypeError(
                 f"length must be a Length such as Fixed(1), got {self.length!r}"
             )

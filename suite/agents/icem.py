@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +21,17 @@ from suite.agents.planning import (
     scored,
 )
 from suite.agents.proposals import ClippedNormal, Proposal
+from suite.envs.arguments import require_number
 
 
 @dataclass(frozen=True)
 class ICEM:
     """CEM with coloured noise, shrinking draws and elites that live on.
 
-    Returns the best sequence of all draws. The last draw is joined by its own mean.
+    Returns the best sequence of the last draw, which its own mean joins. The best of
+    the draws before is in it, if ``keep`` keeps one elite or more, and is scored again:
+    scores of two draws are not compared, since each may have noise of its own, or
+    fear the worst of its own (``ImaginedScore``).
 
     Args:
         horizon: Steps of a sequence.
@@ -62,9 +65,11 @@ class ICEM:
     def __post_init__(self) -> None:
         require_elites(self)
         require_std(self, "begins about its last plan")
+        for name in ("keep", "decay"):
+            require_number(name, getattr(self, name))
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep must be in [0, 1], got {self.keep}")
-        if self.decay < 1:
+        if not self.decay >= 1:
             raise ValueError(f"decay must be at least 1, got {self.decay}")
 
     @property
@@ -88,9 +93,9 @@ class ICEM:
         self, score: Score, actions: Actions, memory: Memory, *, generator: Generators
     ) -> Plan:
         """The best candidate; see ``Planner.plan``."""
-        draws, found = self.draws(), _Found()
+        draws, values, elites = self.draws(), torch.empty(0), memory["elites"]
         centre = next_centre(memory, memory["centre"][:, -1], actions.middle)
-        belief, kept = self.proposal.start(actions, centre), memory["elites"]
+        belief = self.proposal.start(actions, centre)
         for number, count in enumerate(draws):
             if number == 0:
                 count += self.kept
@@ -98,16 +103,15 @@ class ICEM:
             if number == 0:
                 candidates = _with_last_elites(candidates, memory)
             else:
-                candidates = torch.cat([candidates, kept], dim=1)
+                candidates = torch.cat([candidates, elites[:, : self.kept]], dim=1)
             if number == len(draws) - 1:
                 mean = self.proposal.decided(belief.centre)
                 candidates = torch.cat([candidates, mean[:, None]], dim=1)
             values, elites = best_of(candidates, scored(score, candidates), self.elites)
-            found = found.or_better(values[:, 0], elites[:, 0])
             belief = self.proposal.refit(actions, belief, elites, self.alpha)
-            kept = elites[:, : self.kept]
-        memory = {**remembered(memory, belief.centre), "elites": kept}
-        return Plan(found.actions, memory, found.value)
+        memory = remembered(memory, belief.centre)
+        memory["elites"] = elites[:, : self.kept]
+        return Plan(elites[:, 0], memory, values[:, 0])
 
 
 def _with_last_elites(candidates: Tensor, memory: Memory) -> Tensor:
@@ -122,19 +126,3 @@ def _with_last_elites(candidates: Tensor, memory: Memory) -> Tensor:
     planned = memory["planned"][:, None, None, None]
     candidates[:, slots] = torch.where(planned, shifted, candidates[:, slots])
     return candidates
-
-
-class _Found(NamedTuple):
-    """The best sequence so far of each row."""
-
-    value: Tensor = torch.empty(0)
-    actions: Tensor = torch.empty(0)
-
-    def or_better(self, value: Tensor, actions: Tensor) -> _Found:
-        if not len(self.value):
-            return _Found(value, actions)
-        better = value > self.value
-        return _Found(
-            torch.where(better, value, self.value),
-            torch.where(better[:, None, None], actions, self.actions),
-        )

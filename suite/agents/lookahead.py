@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from suite.envs.arguments import require_positive
-from suite.worldmodels.dynamics import DynamicsModel
+from suite.worldmodels.dynamics import DynamicsModel, require_outcome
 from suite.worldmodels.noise import Noise
 
 Act = Callable[[torch.Tensor, int], torch.Tensor]
@@ -89,6 +89,8 @@ def look_ahead(
     for h in range(horizon):
         shown = seen[-1].detach() if detach else seen[-1]
         found = model.step(z, act(shown, h), generator=generator)
+        if h == 0:
+            require_outcome(found, len(shown))
         z = found.next_z
         seen.append(model.observe(z))
         rewards.append(found.reward)

@@ -79,7 +79,7 @@ class MBPO(SAC):
         )
         _require_whole(believed)
         _require_fitting(believed.model, env)
-        believed.require(self.pace.exploration + self.pace.collect)  # at the first fit
+        believed.require(self.pace.first_learned_from)
         self.believed, self.branched = believed, branched or Branched()
         self.fit_every = fit_every
         self.data = RingBuffer(_CAPACITY)  # real, what the model is fitted to

@@ -89,6 +89,7 @@ class MPC:
         seed: int = 0,
         device: str = "cpu",
     ):
+        require_kind("env", env, gym.vector.VectorEnv, "gym.make_vec makes one")
         _require_rows(env, initial_steps=initial_steps, batch_size=batch_size)
         require_kind("fit", fit, Fit, "Fit(dynamics) fits an ensemble")
         fit.require_end(fit_epochs, "fit_epochs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suite.envs.arguments import require_not_negative, require_positive
+from suite.envs.arguments import require_not_negative, require_positive, require_whole
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Pace:
     epoch: int = 1000
 
     def __post_init__(self) -> None:
+        require_whole("exploration", self.exploration)
         require_not_negative("exploration", self.exploration)
         for name in ("collect", "updates", "epoch"):
             require_positive(name, getattr(self, name))
@@ -40,6 +41,11 @@ class Pace:
     def updates_per_epoch(self) -> int:
         """Gradient updates of an epoch after the exploration."""
         return self.epoch // self.collect * self.updates
+
+    @property
+    def first_learned_from(self) -> int:
+        """Steps that there are when the first update, or fit, is made."""
+        return (self.exploration // self.collect + 1) * self.collect
 
     def require_rows(self, rows: int) -> None:
         """Refuse an environment whose rows cannot share the steps of ``collect``.

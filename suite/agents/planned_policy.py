@@ -16,14 +16,18 @@ from suite.agents.action_sets import action_set
 from suite.agents.planning import Memory, Plan, Planner, forgotten
 from suite.envs.arguments import require_kind, require_positive
 from suite.storage import read_directory
-from suite.worldmodels.dynamics import DynamicsModel
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
-from suite.worldmodels.propagation import Mean, TSInf, innermost
+from suite.worldmodels.propagation import (
+    Mean,
+    Propagate,
+    TSInf,
+    innermost,
+    require_propagation,
+)
 from suite.worldmodels.scoring import EnsembleScore
 from suite.worldmodels.state import load_weights
 
-Propagate = Callable[[LearnedDynamics], DynamicsModel]
 CLOCKS = ("planner", "model", "scoring")
 
 
@@ -49,13 +53,7 @@ class Imagination:
     hidden_dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.propagation) or isinstance(
-            self.propagation, torch.nn.Module
-        ):
-            raise TypeError(
-                "propagation must be a function that makes a model of an ensemble, "
-                f"such as TSInf itself, got a {type(self.propagation).__name__}"
-            )
+        require_propagation(self.propagation)
         if self.particles is not None:
             require_positive("particles", self.particles)
 
@@ -142,9 +140,10 @@ class PlannedPolicy(torch.nn.Module):
         require_kind("dynamics", dynamics, LearnedDynamics)
         require_kind("imagination", imagination, Imagination)
         require_kind("env", env, gym.vector.VectorEnv, "gym.make_vec makes one")
-        if not hasattr(planner, "plan"):
+        is_whole = all(hasattr(planner, n) for n in ("horizon", "start", "plan"))
+        if not is_whole or isinstance(planner, type):
             raise TypeError(
-                "planner must have start and plan, such as CEM(horizon), got "
+                "planner must have horizon, start and plan, such as CEM(15), got "
                 f"{planner!r}"
             )
         self.dynamics, self.planner, self.imagination = dynamics, planner, imagination

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.agents.action_sets import Actions, Generators
 from suite.agents.proposals import Proposal
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_number, require_positive
 
 Score = Callable[[Tensor], Tensor]  # of (B, K, H, A), (B, K): higher is better
 Memory = dict[str, Tensor]
@@ -169,6 +169,7 @@ def require_elites(planner: Any) -> None:
             f"elites must not be more than the {planner.candidates} candidates, got "
             f"{planner.elites}"
         )
+    require_number("alpha", planner.alpha)
     if not 0 <= planner.alpha < 1:
         raise ValueError(
             "alpha, the weight of the old statistics, must be in [0, 1), got "

@@ -24,7 +24,7 @@ def require_whole(name: str, value: int) -> None:
     Raises:
         ValueError: Naming the argument.
     """
-    if not isinstance(value, Integral):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 
@@ -45,7 +45,7 @@ def require_above_zero(name: str, value: float) -> None:
     Raises:
         ValueError: Naming the argument.
     """
-    _require_number(name, value)
+    require_number(name, value)
     if not value > 0:
         raise ValueError(f"{name} must be above 0, got {value}")
 
@@ -57,13 +57,18 @@ def require_not_negative(name: str, *values: float) -> None:
         ValueError: Naming the argument.
     """
     for value in values:
-        _require_number(name, value)
+        require_number(name, value)
         if not value >= 0:
             raise ValueError(f"{name} must be 0 or more, got {value}")
 
 
-def _require_number(name: str, value: Any) -> None:
-    if not isinstance(value, Real):
+def require_number(name: str, value: float) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number, got {value!r}")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import (
+    require_not_negative,
+    require_number,
+    require_positive,
+)
 
 
 class Batches(Protocol):
@@ -27,6 +31,20 @@ class Batches(Protocol):
     ) -> Iterator[torch.Tensor]:
         """Row indices (E, b) of each step; ``seed`` stays for a round of fitting."""
         ...
+
+
+def require_batches(batches: Any) -> None:
+    """Refuse what cannot say which rows each member sees.
+
+    Raises:
+        TypeError: Naming what it is.
+    """
+    is_whole = all(hasattr(batches, n) for n in ("require", "steps", "epoch"))
+    if not is_whole or isinstance(batches, type):
+        raise TypeError(
+            "batches must be Disjoint(...), Bootstrap(...) or another Batches, got "
+            f"{batches!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +170,8 @@ class Holdout:
         improvement: Relative.
 
     Raises:
-        ValueError: For a share outside (0, 1) or a count below 1.
+        ValueError: For a share outside (0, 1), a count below 1 or an improvement below
+            0.
     """
 
     share: float = 0.2
@@ -162,10 +181,11 @@ class Holdout:
     improvement: float = 0.01
 
     def __post_init__(self) -> None:
-        counts = (self.largest, self.elites, self.patience)
-        is_counted = all(count is None or count >= 1 for count in counts)
-        if not 0 < self.share < 1 or not is_counted:
-            raise ValueError(
-                "a holdout needs a share within (0, 1) and counts of 1 or more, got "
-                f"{self}"
-            )
+        require_positive("largest", self.largest)
+        for name in ("elites", "patience"):
+            count = getattr(self, name)
+            require_positive(name, 1 if count is None else count)
+        require_number("share", self.share)
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be within (0, 1), got {self.share}")
+        require_not_negative("improvement", self.improvement)

@@ -7,9 +7,14 @@ from typing import Any
 
 import torch
 
-from suite.worldmodels.dynamics import DynamicsModel, map_leaves, require_outcome
+from suite.envs.arguments import require_whole
+from suite.worldmodels.dynamics import (
+    DynamicsModel,
+    map_leaves,
+    require_outcome,
+    truncated,
+)
 from suite.worldmodels.experience import Experience
-from suite.worldmodels.imagine import truncated
 from suite.worldmodels.noise import Noise
 
 BLOCK = 10_000  # rows that go through the model together, to bound its memory
@@ -47,17 +52,27 @@ def branches(
 
     Source: Janner et al. 2019, algorithm 2, arXiv:1906.08253.
     """
-    if length < 1:
-        raise ValueError(
-            f"a rollout must have 1 step or more, got {length}; to learn from real "
-            "steps alone take SAC"
-        )
+    require_length(length)
     parts = [
         part
         for block in states.split(BLOCK)
         for part in _block(model, block, act, length, generator)
     ]
     return Experience.concatenate(parts)
+
+
+def require_length(steps: int) -> None:
+    """Refuse a rollout of no step.
+
+    Raises:
+        ValueError: If it has less than one, or no whole number of them.
+    """
+    require_whole("a rollout's steps", steps)
+    if steps < 1:
+        raise ValueError(
+            f"a rollout must have 1 step or more, got {steps}; to learn from real "
+            "steps alone take SAC"
+        )
 
 
 @torch.no_grad()

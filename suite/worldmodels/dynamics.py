@@ -42,16 +42,42 @@ def require_outcome(found: Any, rows: int) -> None:
             "a model's step must give a suite.worldmodels.dynamics.Transition, got "
             f"{type(found).__name__}"
         )
-    reward, terminated = _form(found.reward), _form(found.terminated)
-    if reward[1] != (rows,) or terminated != ("torch.bool", (rows,)):
+    reward, ends = found.reward, found.terminated
+    are_tensors = isinstance(reward, torch.Tensor) and isinstance(ends, torch.Tensor)
+    if not are_tensors or reward.shape != (rows,) or not _is_mask(ends, rows):
         raise ValueError(
-            f"a model's step on {rows} rows must give reward ({rows},) and "
-            f"terminated ({rows},) bool, got {reward} and {terminated}"
+            f"a model's step on {rows} rows must give torch tensors, reward ({rows},) "
+            f"and terminated ({rows},) bool, got {_form(reward)} and {_form(ends)}"
         )
 
 
-def _form(leaf: Any) -> tuple[str, tuple[int, ...]]:
-    return str(getattr(leaf, "dtype", type(leaf).__name__)), tuple(np.shape(leaf))
+def _is_mask(leaf: Any, rows: int) -> bool:
+    is_tensor = isinstance(leaf, torch.Tensor)
+    return is_tensor and leaf.dtype == torch.bool and leaf.shape == (rows,)
+
+
+def _form(leaf: Any) -> str:
+    kind = "torch" if isinstance(leaf, torch.Tensor) else type(leaf).__name__
+    dtype = str(getattr(leaf, "dtype", "")).removeprefix("torch.")
+    return " ".join(filter(None, (kind, dtype, str(tuple(np.shape(leaf))))))
+
+
+def truncated(model: Any, z: Any, like: torch.Tensor) -> torch.Tensor:
+    """Rows (B,) a model does not dare to go on with; none if it has no such notion.
+
+    Raises:
+        ValueError: If it says so in another form.
+    """
+    asked = getattr(model, "truncated", None)
+    if asked is None:
+        return torch.zeros_like(like)
+    found = asked(z)
+    if not _is_mask(found, len(like)):
+        raise ValueError(
+            f"a model's truncated(z) of {len(like)} rows must be a torch tensor "
+            f"({len(like)},) of bool, got {_form(found)}"
+        )
+    return found
 
 
 class DynamicsModel(Protocol):
@@ -59,7 +85,7 @@ class DynamicsModel(Protocol):
 
     Use it to bring a new kind of model: ``imagine``, ``ModelEnv`` and the planners work
     on this protocol. All three are pure: z holds all there is to know of a row, as a
-    NamedTuple of tensors with leading axis B, which may nest.
+    tensor with leading axis B or a NamedTuple of them, which may nest.
 
     A model may say more of itself: ``needs_state = True`` (its start is the task's
     named state, ``info["state"]``, instead of the observation), ``success(z)``,

@@ -11,10 +11,15 @@ from typing import Any
 import torch
 
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_kind, require_not_negative, require_positive
+from suite.envs.arguments import (
+    require_above_zero,
+    require_kind,
+    require_not_negative,
+    require_positive,
+)
 from suite.envs.task import never
 from suite.storage import IntegrityError
-from suite.worldmodels.batches import Batches, Disjoint, Holdout
+from suite.worldmodels.batches import Batches, Disjoint, Holdout, require_batches
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
@@ -44,6 +49,11 @@ class Fit:
         weight_decay: One rate a layer, times half the squared weights, in the loss; ()
             is none.
         seed: Of splits, resamples and batches.
+
+    Raises:
+        TypeError: If one of them is of another kind.
+        ValueError: If a number is out of range, or ``data`` of other sizes than the
+            model or too little.
     """
 
     def __init__(
@@ -59,6 +69,10 @@ class Fit:
     ):
         advice = "fit what is inside a Mean, TS1 or TSInf, its dynamics"
         require_kind("dynamics", dynamics, LearnedDynamics, advice)
+        if holdout is not None:
+            require_kind("holdout", holdout, Holdout, "such as Holdout(share=0.2)")
+        require_batches(batches or Disjoint())
+        require_above_zero("learning_rate", learning_rate)
         self.dynamics, self.holdout = dynamics, holdout
         self.batches: Batches = batches or Disjoint()
         require_kind("weight_decay", weight_decay, Sequence, "give one rate a layer")

@@ -9,8 +9,6 @@ import torch
 
 from suite.envs.task import Task
 
-_ROWS = 3  # of a trial
-
 
 def task_functions(task: Task, state_size: int) -> dict[str, Any]:
     """The functions of a task of so large a state, named as in ``LearnedDynamics``."""
@@ -33,9 +31,11 @@ def task_functions(task: Task, state_size: int) -> dict[str, Any]:
 def require_told(
     functions: Mapping[str, Callable[..., Any] | None], action_size: int, like: Any
 ) -> None:
-    """Try reward, termination and success on three rows, before a fit is spent on them.
+    """Try reward, termination and success on rows, before a fit is spent on them.
 
-    A termination that is no bool would be the worst: ``~1`` is -2, an index.
+    On rows (R, S), and with an axis more, since planners ask for many steps of many
+    members at once. A termination that is no bool would be the worst: ``~1`` is -2, an
+    index.
 
     Args:
         functions: By name; None is learned or unknown and not tried.
@@ -47,13 +47,15 @@ def require_told(
         ValueError: If one gives no tensor of one number a row, or what ends or succeeds
             is no bool.
     """
-    state = like.new_zeros(_ROWS, len(like))
-    step = (state, like.new_zeros(_ROWS, action_size), state)
-    tries = {"reward": step, "terminated": (state,), "success": (state,)}
-    for name, given in tries.items():
-        function = functions[name]
-        if function is not None:
-            _require_rows(name, _tried(name, function, given), is_bool=name != "reward")
+    rows = max(len(like), action_size) + 1  # unlike S and A, so that no axis passes
+    for leading in ((rows,), (2, rows)):
+        state = like.new_zeros(*leading, len(like))
+        step = (state, like.new_zeros(*leading, action_size), state)
+        tries = {"reward": step, "terminated": (state,), "success": (state,)}
+        for name, given in tries.items():
+            function = functions[name]
+            if function is not None:
+                _require_rows(name, _tried(name, function, given), state)
 
 
 def _tried(name: str, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
@@ -67,12 +69,16 @@ def _tried(name: str, function: Callable[..., Any], given: tuple[Any, ...]) -> A
         ) from error
 
 
-def _require_rows(name: str, found: Any, *, is_bool: bool) -> None:
-    wanted = f"a {'bool' if is_bool else 'float'} tensor ({_ROWS},)"
+def _require_rows(name: str, found: Any, state: torch.Tensor) -> None:
+    is_bool, leading = name != "reward", tuple(state.shape[:-1])
     if not isinstance(found, torch.Tensor):
         got = type(found).__name__
     else:
         got = f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}"
-        if found.shape == (_ROWS,) and (found.dtype == torch.bool) == is_bool:
+        if found.shape == leading and (found.dtype == torch.bool) == is_bool:
             return
-    raise ValueError(f"{name} must give {wanted} for {_ROWS} rows, got {got}")
+    raise ValueError(
+        f"{name} must give a {'bool' if is_bool else 'float'} tensor {leading} for "
+        f"states {tuple(state.shape)}, got {got}; index the last axis, as in "
+        "state[..., 0]"
+    )

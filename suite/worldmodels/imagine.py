@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from suite.worldmodels.dynamics import DynamicsModel, require_outcome
+from suite.envs.arguments import require_positive
+from suite.worldmodels.dynamics import DynamicsModel, require_outcome, truncated
 from suite.worldmodels.noise import Noise
 
 Act = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]
@@ -23,7 +24,8 @@ class Imagined:
         actions: (H, B, A).
         rewards: (H, B).
         terminated: (H, B) bool, whether the episode ended in ``obs[h + 1]``.
-        truncated: (H, B) bool, whether the model does not dare to go on from there.
+        truncated: (H, B) bool, whether the model does not believe step h (``Bounded``)
+            and goes no further.
         final_z: To imagine on from.
     """
 
@@ -41,11 +43,16 @@ class Imagined:
         first = torch.ones_like(ended[:1])
         return torch.cat([first, ~ended[:-1]])
 
+    @property
+    def believed(self) -> torch.Tensor:
+        """(H, B) bool: where ``running``, but for the step that is not believed."""
+        return self.running & ~self.truncated
+
     def returns(self, gamma: float = 1.0) -> torch.Tensor:
-        """Discounted sum of the rewards until the episode's end, (B,)."""
+        """Discounted sum of the believed rewards until the episode's end, (B,)."""
         discounts = gamma ** torch.arange(len(self.rewards), device=self.rewards.device)
         # Not a product with 0: what a row says after its end may be infinite.
-        paid = torch.where(self.running, self.rewards, 0.0)
+        paid = torch.where(self.believed, self.rewards, 0.0)
         return (discounts.to(paid.dtype)[:, None] * paid).sum(dim=0)
 
     def require_finite(self) -> None:
@@ -56,19 +63,16 @@ class Imagined:
                 first.
         """
         # What follows an end means nothing and is not looked at.
-        told = {
-            "observation": self.obs[1:].transpose(1, 2).transpose(0, 1),
-            "reward": self.rewards[None],
-        }
-        for name, values in told.items():
-            wrong = (~torch.isfinite(values)).any(dim=0) & self.running
-            if wrong.any():
-                step, row = torch.nonzero(wrong)[0].tolist()
-                raise FloatingPointError(
-                    f"the model's {name} became NaN or infinite in step {step} of row "
-                    f"{row}; shorten the horizon, or fit the model to more data at a "
-                    "lower learning rate"
-                )
+        shown, paid = self.obs[1:].isfinite().all(dim=2), self.rewards.isfinite()
+        wrong = torch.nonzero(~(shown & paid) & self.believed)
+        if len(wrong):
+            step, row = wrong[0].tolist()
+            name = "reward" if shown[step, row] else "observation"
+            raise FloatingPointError(
+                f"the model's {name} became NaN or infinite in step {step} of row "
+                f"{row}; shorten the horizon, or fit the model to more data at a "
+                "lower learning rate"
+            )
 
 
 def imagine(
@@ -95,8 +99,7 @@ def imagine(
     Raises:
         ValueError: For a horizon below 1, or actions of another shape.
     """
-    if horizon < 1:
-        raise ValueError(f"imagine needs a horizon of 1 or more, got {horizon}")
+    require_positive("imagine's horizon", horizon)
     obs, steps = [model.observe(z)], []
     if isinstance(act, torch.Tensor):
         rows = len(obs[0])
@@ -116,9 +119,3 @@ def imagine(
         steps.append((action, found.reward, found.terminated, unsure))
     columns = [torch.stack(column) for column in zip(*steps, strict=True)]
     return Imagined(torch.stack(obs), *columns, final_z=z)
-
-
-def truncated(model: Any, z: Any, like: torch.Tensor) -> torch.Tensor:
-    """Rows (B,) a model does not dare to go on with; none if it has no such notion."""
-    found = getattr(model, "truncated", None)
-    return torch.zeros_like(like) if found is None else found(z)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from suite.envs.arguments import require_positive
-from suite.worldmodels.dynamics import DynamicsModel, require_outcome
-from suite.worldmodels.imagine import truncated
+from suite.worldmodels.dynamics import require_outcome, truncated
 from suite.worldmodels.learned import LearnedDynamics
-from suite.worldmodels.model_spec import live_model
+from suite.worldmodels.model_spec import Model, live_model
 from suite.worldmodels.noise import Noise
 from suite.worldmodels.normaliser import Folded
 from suite.worldmodels.propagation import TSInf, innermost
@@ -31,7 +30,7 @@ class ImaginedScore:
     eq. 2, arXiv:2005.05951.)
 
     Args:
-        model: What is rolled out.
+        model: What is rolled out: a ``DynamicsModel``, or a ``Part`` that makes one.
         horizon: Steps of a sequence.
         particles: How often each sequence is rolled out. In a ``TSInf`` they are shared
             out among its elites, so give a multiple of these.
@@ -45,7 +44,7 @@ class ImaginedScore:
 
     def __init__(
         self,
-        model: DynamicsModel,
+        model: Model,
         *,
         horizon: int,
         particles: int = 1,
@@ -53,7 +52,7 @@ class ImaginedScore:
     ):
         require_positive("horizon", horizon)
         require_positive("particles", particles)
-        live_model(model)  # refuses what is none
+        model = live_model(model)
         self._inside = innermost(model)
         if isinstance(self._inside, TSInf):
             _require_shares(particles, len(self._inside.dynamics.elites))
@@ -122,7 +121,7 @@ class ImaginedScore:
 
 
 def score_with(
-    model: DynamicsModel, *, horizon: int, particles: int = 1, generator: Noise = None
+    model: Model, *, horizon: int, particles: int = 1, generator: Noise = None
 ) -> EnsembleScore | ImaginedScore:
     """The score by a model: the same numbers either way, the fast way where it applies.
 
@@ -139,6 +138,8 @@ def score_with(
     Raises:
         ValueError: For a count below 1.
     """
+    require_positive("particles", particles)
+    model = live_model(model)
     if isinstance(model, TSInf) and _is_plain(model.dynamics, particles):
         dynamics = model.dynamics
         if not isinstance(dynamics.input_scale, Folded):

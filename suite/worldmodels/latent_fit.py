@@ -9,7 +9,12 @@ import torch
 from torch.nn import functional
 
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_kind
+from suite.envs.arguments import (
+    require_above_zero,
+    require_kind,
+    require_not_negative,
+    require_number,
+)
 from suite.worldmodels.flat import Flattened
 from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.state import load_optimizer, load_weights, optimizer_state
@@ -43,11 +48,11 @@ class LatentLoss:
     decay: float = 0.99
 
     def __post_init__(self) -> None:
-        if min(self.consistency, self.reward, self.end) < 0 or not 0 < self.decay <= 1:
-            raise ValueError(
-                "losses need factors of 0 or more and a decay within (0, 1], got "
-                f"{self}"
-            )
+        for name in ("consistency", "reward", "end"):
+            require_not_negative(name, getattr(self, name))
+        require_number("decay", self.decay)
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be within (0, 1], got {self.decay}")
 
 
 class LatentFit:
@@ -92,11 +97,8 @@ class LatentFit:
         device: str = "cpu",
     ):
         require_kind("model", model, LatentModel)
-        if min(learning_rate, clip) <= 0:
-            raise ValueError(
-                "a fit needs a positive learning rate and clip, got "
-                f"{learning_rate} and {clip}"
-            )
+        require_above_zero("learning_rate", learning_rate)
+        require_above_zero("clip", clip)
         self.model = model.to(device)
         self.loss, self.clip = loss or LatentLoss(), clip
         self.normalise_rewards = normalise_rewards

@@ -102,7 +102,10 @@ class ModelVectorEnv(BatchEnv):
                 for row, given in enumerate(seeds)
                 if given is not None and row in ids
             }
-        return super().reset(seed=seed, options=options)
+        try:
+            return super().reset(seed=seed, options=options)
+        finally:
+            self.simulation.seeds = {}  # of a reset that was refused
 
     def restore(
         self,

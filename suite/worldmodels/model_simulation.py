@@ -18,8 +18,8 @@ from suite.worldmodels.dynamics import (
     map_leaves,
     padded,
     require_outcome,
+    truncated,
 )
-from suite.worldmodels.imagine import truncated
 from suite.worldmodels.noise import RowNoise
 
 log = logging.getLogger("suite.worldmodels")
@@ -156,13 +156,16 @@ class ModelSimulation:
 
     def _require_finite_weights(self) -> None:
         """NaN from good weights is a row that ran away; from bad ones, a bad model."""
-        if isinstance(self.model, torch.nn.Module):
-            for name, weights in self.model.state_dict().items():
-                if not torch.isfinite(weights).all():
-                    raise FloatingPointError(
-                        f"the model predicts NaN, since its {name} is not finite; fit "
-                        "it again at a lower learning rate"
-                    )
+        if not isinstance(self.model, torch.nn.Module):
+            return
+        wrong = [n for n, w in self.model.named_parameters() if not w.isfinite().all()]
+        # A buffer may be infinite by intention, such as a bound.
+        wrong += [n for n, b in self.model.named_buffers() if b.isnan().any()]
+        if wrong:
+            raise FloatingPointError(
+                f"the model predicts NaN, since its {wrong[0]} is not finite; fit it "
+                "again at a lower learning rate"
+            )
 
     # ----------------------------------------------------------------------- state
     def named_state(self, ids: Ids) -> np.ndarray:

@@ -32,6 +32,8 @@ def live_model(model: Model) -> DynamicsModel:
             "a LearnedDynamics says what each member thinks, not what happens; wrap it "
             "in Mean, TS1 or TSInf"
         )
+    if isinstance(model, type):
+        raise TypeError(f"a model must be made, got the class {model.__name__} itself")
     missing = [n for n in ("start", "step", "observe") if not hasattr(model, n)]
     if missing:
         raise TypeError(

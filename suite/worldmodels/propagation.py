@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from suite.worldmodels.dynamics import Transition
+from suite.worldmodels.dynamics import DynamicsModel, Transition
 from suite.worldmodels.learned import LearnedDynamics, Prediction
 from suite.worldmodels.noise import Noise, random_indices, standard_normal
 
@@ -23,6 +24,22 @@ class MemberZ(NamedTuple):
 
     state: torch.Tensor
     member: torch.Tensor
+
+
+Propagate = Callable[[LearnedDynamics], DynamicsModel]
+
+
+def require_propagation(propagation: Any) -> None:
+    """Refuse what does not make a model of an ensemble.
+
+    Raises:
+        TypeError: If it is no function, or what it would make.
+    """
+    if not callable(propagation) or isinstance(propagation, nn.Module):
+        raise TypeError(
+            "propagation must be a function that makes a model of an ensemble, such as "
+            f"TSInf itself, got a {type(propagation).__name__}"
+        )
 
 
 class Propagation(nn.Module):

@@ -75,8 +75,8 @@ class EnsembleScore:
         block: Candidates that are rolled out at once; None chooses.
 
     Raises:
-        ValueError: For a horizon below 1, an unknown activation, layers that do not
-            follow each other, or bfloat16 where it is slow.
+        ValueError: For a horizon or block below 1, an unknown activation, layers that
+            do not follow each other, or bfloat16 where it is slow.
     """
 
     def __init__(
@@ -109,7 +109,10 @@ class EnsembleScore:
             types[1:-1] = [hidden_dtype] * len(types[1:-1])
         _require_fast(types, self.device)
         is_light = torch.bfloat16 in types or self.device.type != "cpu"
-        self.block = block or (LARGE_BLOCK if is_light else BLOCK)
+        if block is None:
+            block = LARGE_BLOCK if is_light else BLOCK
+        require_positive("block", block)
+        self.block = block
         found = ACTIVATIONS[activation]
         if activation == "tanh" and sigmoid_is_cheaper(types, self.device):
             weights, biases = tanh_as_sigmoid(weights, biases)
@@ -214,7 +217,12 @@ class EnsembleScore:
     def _paid(self, visited: Tensor, actions: Tensor) -> Tensor:
         """Rewards (H, E, R) along states (H + 1, E, R, S), none after an end."""
         rewards = self.reward(visited[:-1], actions, visited[1:])
-        rewards = rewards.expand(actions.shape[:-1])
+        if rewards.shape != actions.shape[:-1]:
+            raise ValueError(
+                f"reward must give one number a row, {tuple(actions.shape[:-1])} of "
+                f"states {tuple(visited[1:].shape)}, got {tuple(rewards.shape)}; index "
+                "the last axis, as in state[..., 0]"
+            )
         if self.terminated is None:
             return rewards
         ended = self.terminated(visited[1:-1])

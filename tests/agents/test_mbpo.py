@@ -212,7 +212,6 @@ def test_rollouts_of_no_step_are_refused(make):
     [
         (lambda: Growing(3, 3, 1, 2), "epochs must rise"),
         (lambda: Growing(0, 3, 2, 1), "lengths not fall"),
-        (lambda: Growing(0, 3, 1, 2.5), "steps must be a whole number, got 2.5"),
         (lambda: Branched(0), "starts must be at least 1"),
         (lambda: Branched(1, every=0), "every must be at least 1"),
         (lambda: Pace(updates=0), "updates must be at least 1"),
@@ -566,3 +565,25 @@ def test_a_state_of_another_model_is_refused():
     list(other.iterate(104))
     with pytest.raises(IntegrityError, match="a given model has no state"):
         one.load_state(other.state())
+
+
+class Watched(Given):
+    """Keeps how many transitions it was asked about, and was first fitted to."""
+
+    def require(self, rows: int) -> None:
+        self.asked = rows
+
+    def refit(self, data: Experience) -> dict[str, float]:
+        self.first = getattr(self, "first", len(data))
+        return {}
+
+
+@pytest.mark.parametrize(("exploration", "collect"), [(100, 4), (100, 8), (10, 20)])
+def test_the_first_fit_is_asked_about_as_many_transitions_as_it_gets(
+    exploration, collect
+):
+    pace = Pace(exploration=exploration, collect=collect, updates=1, epoch=2 * collect)
+    believed = Watched(ExactSlide())
+    agent = made(believed=believed, pace=pace)
+    list(agent.iterate(exploration + 2 * collect))
+    assert believed.first == believed.asked

@@ -286,11 +286,11 @@ def test_a_fit_that_cannot_begin_or_end_is_refused():
         fit.run(pendulum_data(80))
     with pytest.raises(ValueError, match="3 members have no 5 elites"):
         Fit(pendulum_dynamics(), holdout=Holdout(elites=5))
-    with pytest.raises(ValueError, match=r"share within \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"share must be within \(0, 1\), got 1"):
         Holdout(share=1.0)
-    for wrong in ({"elites": 0}, {"patience": 0}, {"largest": 0}):
-        with pytest.raises(ValueError, match="counts of 1 or more"):
-            Holdout(**wrong)
+    for name in ("elites", "patience", "largest"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            Holdout(**{name: 0})
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         fit.run(pendulum_data(80), steps=0)
     for make in (Bootstrap, Disjoint):

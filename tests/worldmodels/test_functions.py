@@ -30,7 +30,7 @@ def model(**functions: Any) -> LearnedDynamics:
         (
             {"terminated": lambda s: is_far(s).int()},
             ValueError,
-            r"terminated must give a bool tensor \(3,\) for 3 rows, got int32 \(3,\)",
+            r"terminated must give a bool .* for states \(3, 2\), got int32 \(3,\)",
         ),
         (
             {"terminated": lambda s: is_far(s).float()},
@@ -45,10 +45,18 @@ def model(**functions: Any) -> LearnedDynamics:
         (
             {"reward": lambda s, a, n: n[..., :1]},
             ValueError,
-            r"reward must give a float tensor \(3,\) for 3 rows, got float32 \(3, 1\)",
+            r"reward must give a float tensor \(3,\) for .*, got float32 \(3, 1\)",
         ),
         ({"reward": lambda s, a, n: np.zeros(3)}, ValueError, "got ndarray"),
         ({"reward": lambda s, a, n: s[..., 0] > 0}, ValueError, "got bool"),
+        # A planner asks for (steps, members, rows, S) at once.
+        (
+            {"reward": lambda s, a, n: n[:, 0]},
+            ValueError,
+            r"\(2, 3\) for states \(2, 3, 2\), got .*as in state\[\.\.\., 0\]",
+        ),
+        ({"reward": lambda s, a, n: n.sum(dim=1)}, ValueError, "index the last axis"),
+        ({"terminated": lambda s: s[:, 0] > 1}, ValueError, "index the last axis"),
         (
             {"terminated": lambda s, a, n: is_far(n)},
             TypeError,

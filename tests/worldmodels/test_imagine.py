@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from worlds import Pendulum, far_model, is_far, linear_model, pays_first
@@ -10,6 +12,7 @@ from suite.worldmodels.ensemble import GaussianEnsemble
 from suite.worldmodels.imagine import imagine
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import TS1, Mean, TSInf
+from suite.worldmodels.uncertainty import Bounded, MaxDeviation
 
 
 def ending(model: LearnedDynamics) -> LearnedDynamics:
@@ -86,7 +89,33 @@ def test_what_is_not_finite_is_named_where_it_entered():
 def test_wrong_horizons_and_actions_are_refused():
     model = Pendulum()
     z = model.start(torch.eye(3))
-    with pytest.raises(ValueError, match="horizon of 1 or more, got 0"):
+    with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         imagine(model, z, torch.zeros(0, 3, 1), 0)
     with pytest.raises(ValueError, match=r"shape \(5, 3, A\).*got \(4, 3, 1\)"):
         imagine(model, z, torch.zeros(4, 3, 1), 5)
+
+
+def test_a_step_that_is_not_believed_is_neither_paid_nor_looked_at():
+    # x: 1, 2, 3. Members say x and -x, so that they part by 2 in the step from 2 on.
+    model = Bounded(Mean(far_model()), 1.5, MaxDeviation())
+    found = imagine(model, model.start(torch.ones(1, 1)), torch.ones(3, 1, 1), 3)
+    assert found.truncated[:, 0].tolist() == [False, False, False]
+    model = Bounded(Mean(far_model()), 0.5, MaxDeviation())
+    found = imagine(model, model.start(torch.ones(1, 1)), torch.ones(3, 1, 1), 3)
+    assert found.truncated[0].all() and found.running[0].all()
+    assert found.rewards[0] == 1 and found.returns() == 0
+    unknown = replace(found, rewards=found.rewards.clone().fill_(torch.nan))
+    unknown.require_finite()
+
+
+def test_what_became_nan_first_is_named():
+    model = Mean(linear_model([1.0], [0.0]))
+    found = imagine(model, model.start(torch.ones(2, 1)), torch.ones(3, 2, 1), 3)
+    found.require_finite()
+    found.obs[3, 0] = torch.nan
+    found.rewards[1, 1] = torch.nan
+    with pytest.raises(FloatingPointError, match=r"reward .* in step 1 of row 1"):
+        found.require_finite()
+    found.obs[2, 0] = torch.inf
+    with pytest.raises(FloatingPointError, match=r"observation .* in step 1 of row 0"):
+        found.require_finite()

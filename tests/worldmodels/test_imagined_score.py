@@ -10,8 +10,10 @@ import pytest
 import torch
 from worlds import Pendulum, far_model, is_far, linear_model
 
-from suite.agents.planners import CEM, RandomShooting, action_set
+from suite.agents.action_sets import Bounds
+from suite.agents.planners import CEM, ICEM, RandomShooting, action_set
 from suite.envs import obstacles
+from suite.parts import Part
 from suite.worldmodels.dynamics import Transition
 from suite.worldmodels.ensemble import Ensemble
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
@@ -155,6 +157,27 @@ def test_a_sequence_that_leaves_what_the_model_knows_never_gains_by_it(offset: f
     torch.testing.assert_close(found, torch.tensor(by_hand))
 
 
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_icem_compares_sequences_that_fear_the_same(keep: float):
+    # Costs of 8 or more. A draw of nothing but doubt fears nothing and scores 0.
+    planner = ICEM(2, 20, elites=4, iterations=4, keep=keep)
+    bounds, milder = Bounds(torch.tensor([-2.0]), torch.tensor([8.0])), 0
+    score = ImaginedScore(Path(-10.0), horizon=2).at(torch.tensor([[2.0]]))
+    for seed in range(60):
+        scores: list[torch.Tensor] = []
+
+        def asked(actions: torch.Tensor, told: list[Any] = scores) -> torch.Tensor:
+            told.append(score(actions))
+            return told[-1]
+
+        generator = torch.Generator().manual_seed(seed)
+        memory = planner.start(bounds, 1)
+        plan = planner.plan(asked, bounds, memory, generator=generator)
+        assert plan.value == scores[-1].max()
+        milder += bool(torch.cat(scores[:-1], dim=1).max() > scores[-1].max())
+    assert milder >= 3  # draws before were feared less
+
+
 class Cliff(Path):
     """Rewards of 1; an end below -1, and something unheard of, unsure, beyond 2."""
 
@@ -241,3 +264,10 @@ def test_cem_swings_gymnasiums_pendulum_up_from_five_seeds():
         heights.append(obs[:, 0])
     # Upright, within 0.1 rad, for the last 30 steps, in all five.
     assert np.min(heights[-30:]) > np.cos(0.1)
+
+
+def test_a_part_is_scored_as_the_model_it_makes():
+    part = Part("worlds:Pendulum", {})
+    states, actions = torch.zeros(1, 3), torch.ones(1, 4, 2, 1)
+    found = ImaginedScore(part, horizon=2)(states, actions)
+    assert torch.equal(found, ImaginedScore(Pendulum(), horizon=2)(states, actions))

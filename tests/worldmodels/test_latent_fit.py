@@ -248,10 +248,16 @@ def test_a_loss_that_is_not_finite_is_an_error_and_changes_no_weight():
 
 
 def test_factors_and_rates_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="decay within"):
+    with pytest.raises(ValueError, match="decay must be within"):
         LatentLoss(decay=0.0)
-    with pytest.raises(ValueError, match="positive learning rate and clip, got 0"):
-        LatentFit(tiny_model(), learning_rate=0.0)
+    for wrong in (-1.0, torch.nan):
+        with pytest.raises(ValueError, match="reward must be 0 or more"):
+            LatentLoss(reward=wrong)
+    for wrong in (0.0, torch.nan):
+        with pytest.raises(ValueError, match="learning_rate must be above 0"):
+            LatentFit(tiny_model(), learning_rate=wrong)
+        with pytest.raises(ValueError, match="clip must be above 0"):
+            LatentFit(tiny_model(), clip=wrong)
 
 
 def test_the_error_of_the_next_latent_is_told_beside_the_transitions_own_loss():

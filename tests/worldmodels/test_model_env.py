@@ -346,7 +346,7 @@ def test_spaces_and_models_that_do_not_fit_are_refused():
         ModelEnv(pendulum(), object())  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="the model shows 2 numbers, the observation"):
         ModelEnv(pendulum(), _Blind())
-    with pytest.raises(ValueError, match=r"must give reward \(16,\) and terminated"):
+    with pytest.raises(ValueError, match=r"torch tensors, reward \(16,\) and term"):
         ModelEnv(pendulum(), _Free())
     with pytest.raises(ValueError, match="which the environment does not"):
         ModelEnv(pendulum(), _OfStates()).reset(seed=0)
@@ -438,3 +438,13 @@ def test_given_rewards_are_the_tasks_in_numpy_and_in_torch():
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_seeds_of_a_reset_that_was_refused_are_forgotten():
+    envs = [ModelVectorEnv(gym.make("Pendulum-v1"), Pendulum(), 2) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=5)
+    with pytest.raises(ValueError):
+        envs[0].reset(seed=[1, 2, 3])
+    first, second = (env.reset()[0] for env in envs)
+    assert np.array_equal(first, second)

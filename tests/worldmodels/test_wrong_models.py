@@ -11,15 +11,18 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from torch.nn import Module
 from worlds import Pendulum, Swing, pendulum_data, pendulum_dynamics
 
-from suite.agents.branching import Branched, Fixed
+from suite.agents.believed import Fitted
+from suite.agents.branching import Branched, Fixed, Growing
+from suite.agents.lookahead import look_ahead
 from suite.agents.mpc import MPC
 from suite.agents.pace import Pace
 from suite.agents.planned_policy import Imagination, PlannedPolicy
-from suite.agents.planners import CEM, RandomShooting
+from suite.agents.planners import CEM, ICEM, RandomShooting
 from suite.envs.same_step import SameStepVectorEnv
-from suite.worldmodels.batches import Bootstrap
+from suite.worldmodels.batches import Bootstrap, Holdout
 from suite.worldmodels.branches import branches
 from suite.worldmodels.dynamics import Transition
 from suite.worldmodels.ensemble import Ensemble
@@ -30,6 +33,7 @@ from suite.worldmodels.latent import LatentModel
 from suite.worldmodels.latent_fit import LatentFit
 from suite.worldmodels.model_env import ModelEnv, ModelVectorEnv
 from suite.worldmodels.propagation import TS1, Mean, TSInf
+from suite.worldmodels.scoring import EnsembleScore
 from suite.worldmodels.uncertainty import Bounded, Penalised
 
 ROWS = 4
@@ -74,6 +78,36 @@ class _Named(Pendulum):
         return super().observe(Swing(**z))
 
 
+class _Arrays(Pendulum):
+    """Its reward is an array."""
+
+    def step(self, z: Swing, action: torch.Tensor, *, generator: Any = None):
+        found = super().step(z, action)
+        return found._replace(reward=found.reward.numpy())
+
+
+class _Undecided(Pendulum):
+    """What it does not believe kept its axis."""
+
+    def truncated(self, z: Swing) -> torch.Tensor:
+        return (z.speed > 5)[:, None]
+
+
+class _Limited(Module, Pendulum):
+    """An infinite constant, and state that is no tensor."""
+
+    def __init__(self, start: float):
+        super().__init__()
+        self.register_buffer("high", torch.tensor([1.0, start]))
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def step(self, z: Swing, action: torch.Tensor, *, generator: Any = None):
+        found = super().step(z, action)
+        return found._replace(reward=found.reward * torch.inf)
+
+
 def imagined(model: Any) -> None:
     # As many steps as rows: where (B, 1) would pass for (H, B) later on.
     imagine(model, model.start(STATES), torch.zeros(ROWS, ROWS, 1), ROWS)
@@ -88,15 +122,29 @@ def branched(model: Any) -> None:
 
 
 def stepped(model: Any) -> None:
-    ModelEnv(gym.make("Pendulum-v1"), model)
+    env = ModelEnv(gym.make("Pendulum-v1"), model)
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.float32))
 
 
-@pytest.mark.parametrize("use", [imagined, planned, branched, stepped])
+def looked_ahead(model: Any) -> None:
+    look_ahead(
+        model,
+        model.start(STATES),
+        lambda obs, step: torch.zeros(len(obs), 1),
+        lambda obs: obs[..., 0],
+        2,
+        gamma=0.9,
+    )
+
+
+@pytest.mark.parametrize("use", [imagined, planned, branched, stepped, looked_ahead])
 @pytest.mark.parametrize(
     ("model", "error", "complaint"),
     [
-        (_Column(), ValueError, r"must give reward \(\d+,\) .*\(\d+, 1\)"),
+        (_Column(), ValueError, r"reward \(\d+,\) .*\(\d+, 1\)"),
         (_Counted(), ValueError, r"terminated \(\d+,\) bool, got .*torch.float32"),
+        (_Arrays(), ValueError, r"must give torch tensors, .*got ndarray float64"),
         (_Loose(), TypeError, "must give a .*Transition, got tuple"),
     ],
 )
@@ -105,6 +153,23 @@ def test_whoever_steps_a_model_refuses_a_step_that_is_none(
 ):
     with pytest.raises(error, match=complaint):
         use(model)
+
+
+@pytest.mark.parametrize("use", [imagined, planned, branched, stepped])
+def test_doubts_of_another_form_are_refused(use):
+    with pytest.raises(ValueError, match=r"truncated\(z\) of \d+ rows must .*, 1\)"):
+        use(_Undecided())
+
+
+def test_an_infinite_constant_is_no_bad_weight_and_nan_is_one():
+    for start, is_bad in ((torch.inf, False), (torch.nan, True)):
+        env = ModelEnv(gym.make("Pendulum-v1"), _Limited(start))
+        env.reset(seed=0)
+        if is_bad:
+            with pytest.raises(FloatingPointError, match="its high is not finite"):
+                env.step(np.zeros(1, np.float32))
+        else:
+            assert env.step(np.zeros(1, np.float32))[3]  # the row is truncated
 
 
 def test_a_z_whose_rows_cannot_be_picked_is_refused():
@@ -162,7 +227,23 @@ def mpc(**changed: Any) -> MPC:
         (lambda: LatentFit(pendulum_dynamics()), "must be of type LatentModel, got"),
         (lambda: mpc(fit=pendulum_dynamics()), "fit must be of type Fit, got Learned"),
         (lambda: mpc(imagination=TSInf), "imagination must be of type Imagination"),
-        (lambda: mpc(planner="cem"), "planner must have start and plan, .* got 'cem'"),
+        (
+            lambda: mpc(planner="cem"),
+            "planner must have horizon, .*'cem'",
+        ),
+        (lambda: mpc(planner=CEM), r"such as CEM\(15\), got <class"),
+        (lambda: MPC("Pendulum-v1", planner=CEM(2), fit=1), "env must be of type Vect"),
+        (lambda: ModelEnv(gym.make("Pendulum-v1"), TS1), "got the class TS1 itself"),
+        (lambda: Branched(length=Fixed), r"a Length such as Fixed\(1\), got <class"),
+        (lambda: Fitted(pendulum_dynamics()), "fit must be of type Fit, got Learned"),
+        (
+            lambda: Fitted(
+                Fit(pendulum_dynamics()), propagation=TS1(pendulum_dynamics())
+            ),
+            "such as TSInf itself, got a TS1",
+        ),
+        (lambda: Fit(pendulum_dynamics(), batches=64), r"Bootstrap\(...\) .* got 64"),
+        (lambda: Fit(pendulum_dynamics(), holdout=0.2), "holdout must be of type Hold"),
         (lambda: Imagination(TS1(pendulum_dynamics())), "such as TSInf itself, got a"),
         (lambda: Branched(length=3), r"a Length such as Fixed\(1\), got 3"),
         (
@@ -196,8 +277,31 @@ def test_another_kind_of_object_is_refused_where_it_is_given(make, complaint):
         (lambda: Bootstrap("64"), "batch_size must be a whole number, got '64'"),
         (lambda: Ensemble("3", 1, 1), "members must be a whole number, got '3'"),
         (lambda: Ensemble(3, 1, 1, hidden=("8",)), "widths must be a whole number"),
-        (lambda: Pace(exploration="100"), "exploration must be a number, got '100'"),
+        (lambda: Pace(exploration="100"), "exploration must be a whole number, got"),
+        (lambda: Pace(exploration=float("inf")), "exploration must be a whole number"),
+        (lambda: CEM(True), "horizon must be a whole number, got True"),
+        (lambda: CEM(5, alpha=".1"), "alpha must be a number, got '.1'"),
+        (lambda: ICEM(5, keep=".1"), "keep must be a number, got '.1'"),
+        (lambda: ICEM(5, decay=float("nan")), "decay must be at least 1, got nan"),
+        (lambda: Holdout(patience="5"), "patience must be a whole number, got '5'"),
+        (lambda: Holdout(elites=2.5), "elites must be a whole number, got 2.5"),
+        (lambda: Holdout(improvement=-1), "improvement must be 0 or more, got -1"),
+        (
+            lambda: Fit(pendulum_dynamics(), learning_rate="1e-3"),
+            "learning_rate must be a number, got '1e-3'",
+        ),
+        (lambda: imagine(Pendulum(), None, None, 2.5), "horizon must be a whole"),
+        (lambda: branches(Pendulum(), STATES, None, 2.5), "steps must be a whole"),
+        (
+            lambda: score_with(TSInf(pendulum_dynamics()), horizon=3, particles=0),
+            "particles must be at least 1, got 0",
+        ),
+        (
+            lambda: EnsembleScore.of(pendulum_dynamics().frozen(), horizon=3, block=-1),
+            "block must be at least 1, got -1",
+        ),
         (lambda: Pace(updates=0.5), "updates must be a whole number, got 0.5"),
+        (lambda: Growing(0, 3, 1, 2.5), "steps must be a whole number, got 2.5"),
         (lambda: Fixed("2"), "steps must be a whole number, got '2'"),
         (lambda: ModelVectorEnv(gym.make("Pendulum-v1"), Pendulum(), "4"), "num_envs"),
     ],
