@@ -14,7 +14,7 @@ import torch
 
 from suite.agents.action_sets import action_set
 from suite.agents.planning import Memory, Plan, Planner, forgotten
-from suite.envs.arguments import require_kind, require_positive
+from suite.envs.arguments import require_kind, require_members, require_positive
 from suite.storage import read_directory
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
@@ -140,12 +140,7 @@ class PlannedPolicy(torch.nn.Module):
         require_kind("dynamics", dynamics, LearnedDynamics)
         require_kind("imagination", imagination, Imagination)
         require_kind("env", env, gym.vector.VectorEnv, "gym.make_vec makes one")
-        is_whole = all(hasattr(planner, n) for n in ("horizon", "start", "plan"))
-        if not is_whole or isinstance(planner, type):
-            raise TypeError(
-                "planner must have horizon, start and plan, such as CEM(15), got "
-                f"{planner!r}"
-            )
+        require_members("planner", planner, ("horizon", "start", "plan"), "CEM(15)")
         self.dynamics, self.planner, self.imagination = dynamics, planner, imagination
         self.device = dynamics.is_elite.device
         self.action_space = env.single_action_space

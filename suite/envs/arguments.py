@@ -89,6 +89,23 @@ def require_kind(name: str, value: Any, kind: type, advice: str = "") -> None:
         raise TypeError(f"{asked}; {advice}" if advice else asked)
 
 
+def require_members(name: str, value: Any, members: tuple[str, ...], such: str) -> None:
+    """Refuse an object that lacks members of its protocol, and the class of one.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        members: What it must have.
+        such: An example of what to give.
+
+    Raises:
+        TypeError: Naming the argument and what it must have.
+    """
+    if isinstance(value, type) or not all(hasattr(value, one) for one in members):
+        asked = f"{', '.join(members[:-1])} and {members[-1]}"
+        raise TypeError(f"{name} must have {asked}, such as {such}, got {value!r}")
+
+
 def checked_actions(actions: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Actions (N, A) clipped to their bounds (N, A).
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from suite.envs.arguments import (
+    require_members,
     require_not_negative,
     require_number,
     require_positive,
@@ -39,12 +40,8 @@ def require_batches(batches: Any) -> None:
     Raises:
         TypeError: Naming what it is.
     """
-    is_whole = all(hasattr(batches, n) for n in ("require", "steps", "epoch"))
-    if not is_whole or isinstance(batches, type):
-        raise TypeError(
-            "batches must be Disjoint(...), Bootstrap(...) or another Batches, got "
-            f"{batches!r}"
-        )
+    such = "Disjoint(...) or Bootstrap(...)"
+    require_members("batches", batches, ("require", "steps", "epoch"), such)
 
 
 @dataclass(frozen=True)

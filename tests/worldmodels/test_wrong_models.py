@@ -242,7 +242,10 @@ def mpc(**changed: Any) -> MPC:
             ),
             "such as TSInf itself, got a TS1",
         ),
-        (lambda: Fit(pendulum_dynamics(), batches=64), r"Bootstrap\(...\) .* got 64"),
+        (
+            lambda: Fit(pendulum_dynamics(), batches=64),
+            r"batches .* Bootstrap\(...\), got 64",
+        ),
         (lambda: Fit(pendulum_dynamics(), holdout=0.2), "holdout must be of type Hold"),
         (lambda: Imagination(TS1(pendulum_dynamics())), "such as TSInf itself, got a"),
         (lambda: Branched(length=3), r"a Length such as Fixed\(1\), got 3"),
