@@ -71,10 +71,10 @@ class Fit:
         require_kind("dynamics", dynamics, LearnedDynamics, advice)
         if holdout is not None:
             require_kind("holdout", holdout, Holdout, "such as Holdout(share=0.2)")
-        require_batches(batches or Disjoint())
+        self.batches: Batches = batches or Disjoint()
+        require_batches(self.batches)
         require_above_zero("learning_rate", learning_rate)
         self.dynamics, self.holdout = dynamics, holdout
-        self.batches: Batches = batches or Disjoint()
         require_kind("weight_decay", weight_decay, Sequence, "give one rate a layer")
         self.weight_decay = tuple(weight_decay)
         members = dynamics.ensemble.members
