@@ -49,6 +49,7 @@ class ICEM:
         ValueError: If a count is less than 1, there are more elites than candidates,
             alpha is not in [0, 1), keep not in [0, 1], decay less than 1, or the first
             draw is uniform.
+        TypeError: If the proposal is none.
 
     Source: Pinneri et al. 2020, algorithm 1, arXiv:2008.06389.
     """

@@ -39,6 +39,7 @@ from suite.agents.planning import (
     remembered,
     require_counts,
     require_elites,
+    require_proposal,
     require_std,
     scored,
 )
@@ -106,6 +107,7 @@ class CEM:
     Raises:
         ValueError: If a count is less than 1, there are more elites than candidates,
             alpha is not in [0, 1), or the first draw is uniform despite a warm start.
+        TypeError: If the proposal is none.
 
     Source: Chua et al. 2018, arXiv:1805.12114.
     """
@@ -166,6 +168,7 @@ class MPPI:
     Raises:
         ValueError: If a count is less than 1, the temperature not positive, or the draw
             uniform.
+        TypeError: If the proposal is none.
 
     Source: Williams et al. 2017, "Information theoretic MPC for model-based
     reinforcement learning", algorithm 2.
@@ -180,6 +183,7 @@ class MPPI:
     def __post_init__(self) -> None:
         require_counts(self, "horizon", "candidates", "iterations")
         require_above_zero("temperature", self.temperature)
+        require_proposal(self)
         require_std(self, "draws about its last plan")
 
     def start(self, actions: Actions, num_envs: int) -> Memory:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.agents.action_sets import Actions, Generators
 from suite.agents.proposals import Proposal
-from suite.envs.arguments import require_number, require_positive
+from suite.envs.arguments import require_members, require_number, require_positive
 
 Score = Callable[[Tensor], Tensor]  # of (B, K, H, A), (B, K): higher is better
 Memory = dict[str, Tensor]
@@ -158,10 +158,11 @@ def require_counts(planner: Any, *names: str) -> None:
 
 
 def require_elites(planner: Any) -> None:
-    """Refuse counts, elites or an alpha that a cross-entropy method cannot use.
+    """Refuse counts, elites, alpha or proposal that a cross-entropy method cannot use.
 
     Raises:
         ValueError: Naming it.
+        TypeError: If the proposal is none.
     """
     require_counts(planner, "horizon", "candidates", "elites", "iterations")
     if planner.elites > planner.candidates:
@@ -175,6 +176,17 @@ def require_elites(planner: Any) -> None:
             "alpha, the weight of the old statistics, must be in [0, 1), got "
             f"{planner.alpha}"
         )
+    require_proposal(planner)
+
+
+def require_proposal(planner: Any) -> None:
+    """Refuse what cannot be drawn from.
+
+    Raises:
+        TypeError: Saying what to give.
+    """
+    members = ("start", "sample", "refit", "decided")
+    require_members("proposal", planner.proposal, members, "ClippedNormal()")
 
 
 def require_std(planner: Any, why: str) -> None:

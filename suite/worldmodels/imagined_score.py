@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_kind, require_positive
 from suite.worldmodels.dynamics import require_outcome, truncated
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_spec import Model, live_model
@@ -60,7 +60,12 @@ class ImaginedScore:
         self.generator = generator
 
     def at(self, states: Tensor) -> Callable[[Tensor], Tensor]:
-        """The score of sequences that begin in states (B, S), for a planner."""
+        """The score of sequences that begin in states (B, S), for a planner.
+
+        Raises:
+            TypeError: If they are no tensor.
+        """
+        require_kind("states", states, Tensor, "give torch.tensor(obs)")
         return lambda actions: self(states, actions)
 
     @torch.no_grad()

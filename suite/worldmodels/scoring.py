@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_kind, require_positive
 from suite.worldmodels.constant_units import (
     ACTIVATIONS,
     SIGMOID,
@@ -157,7 +157,12 @@ class EnsembleScore:
         return self.features(like.new_zeros(1, self.state_size)).shape[-1]
 
     def at(self, states: Tensor) -> Callable[[Tensor], Tensor]:
-        """The score of sequences that begin in states (B, S), for a planner."""
+        """The score of sequences that begin in states (B, S), for a planner.
+
+        Raises:
+            TypeError: If they are no tensor.
+        """
+        require_kind("states", states, Tensor, "give torch.tensor(obs)")
         return lambda actions: self(states, actions)
 
     @torch.inference_mode()

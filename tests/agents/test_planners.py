@@ -322,3 +322,10 @@ def test_misuse_is_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("planner", [CEM, ICEM, MPPI])
+@pytest.mark.parametrize("proposal", ["normal", ClippedNormal])
+def test_a_proposal_that_is_none_is_refused_when_a_planner_is_made(planner, proposal):
+    with pytest.raises(TypeError, match=r"proposal must have .* ClippedNormal"):
+        planner(5, proposal=proposal)

@@ -80,6 +80,15 @@ def test_an_ensemble_without_a_propagation_is_refused():
         score_with(dynamics, horizon=4)
 
 
+@pytest.mark.parametrize("particles", [1, 3], ids=["imagined", "fast"])
+def test_states_that_are_no_tensor_are_refused(particles: int):
+    model = linear_model(SLOPES, SHIFTS)
+    wrapped = Mean(model) if particles == 1 else TSInf(model)
+    states: Any = STATES.numpy()
+    with pytest.raises(TypeError, match=r"states must be .*; give torch.tensor\(obs\)"):
+        score_with(wrapped, horizon=4, particles=particles).at(states)
+
+
 def test_noise_averages_out_over_particles():
     model = TSInf(linear_model([0.9], [0.1], [-2.0]))
     generator = torch.Generator().manual_seed(0)
