@@ -53,10 +53,8 @@ class ModelFit:
         self.policy = fit.dynamics.to(device)
         self.sim_steps = 0  # none at all: it learns from what others did
         self._sha256 = data.sha256
-        columns = (data.obs, data.actions, data.rewards, data.next_obs, data.terminated)
-        found = Experience.of(*(np.array(each) for each in columns))
         generator = torch.Generator().manual_seed(seed)
-        noisy = found.noised(data_noise, generator).to_tree()
+        noisy = Experience.of_dataset(data).noised(data_noise, generator).to_tree()
         fit.begin(Experience(**{name: each.to(device) for name, each in noisy.items()}))
         self._losses = np.empty(0, np.float32)
 

@@ -19,10 +19,8 @@ from suite.storage import read_directory
 from suite.worldmodels.imagined_score import ImaginedScore, score_with
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import (
-    Mean,
     Propagate,
     TSInf,
-    innermost,
     require_propagation,
 )
 from suite.worldmodels.scoring import EnsembleScore
@@ -38,8 +36,7 @@ class Imagination:
     Args:
         propagation: Makes the ensemble a model: ``TSInf``, ``TS1``, ``Mean``, or any
             function of your own, such as one that puts ``Penalised`` around them.
-        particles: How often each sequence is rolled out; None is once for each elite,
-            and once in all for ``Mean``, which draws nothing.
+        particles: How often each sequence is rolled out; None as ``score_with``.
         hidden_dtype: Of the networks' hidden layers while planning, such as
             ``torch.bfloat16`` where the processor multiplies it natively.
 
@@ -66,8 +63,7 @@ class Imagination:
             reward = watch.timed("scoring", frozen.functions["reward"])
             frozen.functions["reward"] = reward
         model = self.propagation(frozen)
-        usual = 1 if isinstance(innermost(model), Mean) else len(frozen.elites)
-        return score_with(model, horizon=horizon, particles=self.particles or usual)
+        return score_with(model, horizon=horizon, particles=self.particles)
 
 
 class Stopwatch:

@@ -41,11 +41,9 @@ class SequenceMemory:
     @staticmethod
     def of_dataset(data: Dataset, device: str = "cpu") -> SequenceMemory:
         """All steps of stored episodes, as one row."""
-        arrays = (data.obs, data.actions, data.rewards, data.next_obs, data.terminated)
-        columns = (torch.tensor(array, device=device).float() for array in arrays)
         done = torch.tensor(data.terminated | data.truncated, device=device)
         memory = SequenceMemory(len(data))
-        memory.add(Experience.of(*columns, device=device), done[:, None])
+        memory.add(Experience.of_dataset(data, device=device), done[:, None])
         return memory
 
     def __len__(self) -> int:

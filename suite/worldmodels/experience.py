@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from suite.transitions import Dataset
+
 
 @dataclass(frozen=True, eq=False)
 class Experience:
@@ -58,6 +60,17 @@ class Experience:
         made = Experience(*tensors)
         made._check()
         return made
+
+    @staticmethod
+    def of_dataset(data: Dataset, *, device: str = "cpu") -> Experience:
+        """The transitions of stored episodes, observations as states.
+
+        Raises:
+            ValueError: As ``of``.
+        """
+        arrays = (data.obs, data.actions, data.rewards, data.next_obs, data.terminated)
+        # Copies: the stored ones may be read-only.
+        return Experience.of(*(np.array(each) for each in arrays), device=device)
 
     @staticmethod
     def concatenate(parts: Sequence[Experience]) -> Experience:

@@ -14,7 +14,7 @@ from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_spec import Model, live_model
 from suite.worldmodels.noise import Noise
 from suite.worldmodels.normaliser import Folded
-from suite.worldmodels.propagation import TSInf, innermost
+from suite.worldmodels.propagation import Mean, Propagation, TSInf, innermost
 from suite.worldmodels.scoring import EnsembleScore
 
 
@@ -126,7 +126,7 @@ class ImaginedScore:
 
 
 def score_with(
-    model: Model, *, horizon: int, particles: int = 1, generator: Noise = None
+    model: Model, *, horizon: int, particles: int | None = None, generator: Noise = None
 ) -> EnsembleScore | ImaginedScore:
     """The score by a model: the same numbers either way, the fast way where it applies.
 
@@ -137,14 +137,17 @@ def score_with(
     Args:
         model: As of ``ImaginedScore``.
         horizon: Steps of a sequence.
-        particles: As of ``ImaginedScore``.
+        particles: As of ``ImaginedScore``; None is one for each elite of a ``TS1``
+            or ``TSInf``, which go through one at a time, and 1 of other models.
         generator: As of ``ImaginedScore``.
 
     Raises:
         ValueError: For a count below 1.
     """
-    require_positive("particles", particles)
     model = live_model(model)
+    if particles is None:
+        particles = _usual_particles(model)
+    require_positive("particles", particles)
     if isinstance(model, TSInf) and _is_plain(model.dynamics, particles):
         dynamics = model.dynamics
         if not isinstance(dynamics.input_scale, Folded):
@@ -153,6 +156,13 @@ def score_with(
     return ImaginedScore(
         model, horizon=horizon, particles=particles, generator=generator
     )
+
+
+def _usual_particles(model: Any) -> int:
+    """One for each elite, if a row follows one of them at a time."""
+    inside = innermost(model)
+    draws = isinstance(inside, Propagation) and not isinstance(inside, Mean)
+    return len(inside.dynamics.elites) if draws else 1
 
 
 def _is_plain(dynamics: LearnedDynamics, particles: int) -> bool:

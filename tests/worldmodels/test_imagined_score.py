@@ -48,6 +48,26 @@ def test_particles_take_turns_with_the_members():
     torch.testing.assert_close(fast(STATES, ACTIONS), expected)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "expected"),
+    [(Mean, 1), (TS1, 3), (lambda d: Penalised(TS1(d), 0.0, MaxDeviation()), 3)],
+)
+def test_particles_left_out_are_one_for_each_elite_that_a_row_may_follow(
+    wrap: Any, expected: int
+):
+    score = score_with(wrap(linear_model(SLOPES, SHIFTS)), horizon=4)
+    assert isinstance(score, ImaginedScore)
+    assert score.particles == expected
+
+
+def test_an_ensemble_is_scored_the_fast_way_with_particles_left_out():
+    model = TSInf(linear_model(SLOPES, SHIFTS))
+    score = score_with(model, horizon=4)
+    assert isinstance(score, EnsembleScore)
+    expected = score_with(model, horizon=4, particles=3)(STATES, ACTIONS)
+    torch.testing.assert_close(score(STATES, ACTIONS), expected)
+
+
 def penalised(model: Any) -> Penalised:
     return Penalised(model, 0.0, MaxDeviation())
 
