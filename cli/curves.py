@@ -9,6 +9,8 @@ from suite.results.units import Unit, unit
 
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
 DASHES = ("--", "-.", ":")  # of scores without learning
+FEWEST = 3  # points after the first, for an axis of theirs alone
+FAR = 2.0  # of their heights away
 
 
 def draw(found: dict[str, Any], path: Path) -> Path:
@@ -46,12 +48,12 @@ def draw(found: dict[str, Any], path: Path) -> Path:
         height = shown.factor * value
         axes.axhline(height, color=MUTED, lw=1, linestyle=dashes, label=name)
     axes.set_xlabel(found.get("steps", "environment steps"))
-    kind = found["metric"].partition("_")[0]
-    name = kind if kind == "success" else found["metric"]
-    axes.set_ylabel(shown.headed(name))
+    axes.set_ylabel(_words(found["metric"], shown))
     if shown.low is not None and shown.high is not None:
         ends = shown.factor * shown.low, shown.factor * shown.high
         axes.set_ylim(ends[0] - 2, ends[1] + 2)
+    elif found["rows"]:
+        _leave_out_a_far_start(axes, found, shown)
     axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
     if not any(row["timesteps"] for row in found["rows"]):
         axes.set_xticks([0])  # nothing was trained
@@ -61,6 +63,51 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     axes.legend(loc="lower right", frameon=False, fontsize=9)
     figure.savefig(path, metadata={"Software": None})
     return path
+
+
+def _words(metric: str, shown: Unit) -> str:
+    """A metric with its unit as a reader wants it; of metrics.csv by its own name."""
+    if "/" in metric:
+        return metric
+    if metric == f"{shown.name}_mean":
+        return shown.name
+    is_success = metric.startswith("success")
+    return shown.headed("success" if is_success else metric.replace("_", " "))
+
+
+def _leave_out_a_far_start(axes: Any, found: dict[str, Any], shown: Unit) -> None:
+    """Cut the axis where an untrained agent would leave all that follows no height."""
+    start, *later = found["rows"]
+    if len(later) < FEWEST:
+        return
+    low, high = _range(later, found, shown)
+    first, height = shown.factor * start[found["metric"]]["mean"], high - low
+    if low - FAR * height <= first <= high + FAR * height:
+        return
+    axes.set_ylim(low - 0.25 * height, high + 0.15 * height)
+    edge, inwards = (0.0, 6) if first < low else (1.0, -6)
+    # Beside the line, which leaves the picture just before the second point.
+    axes.annotate(
+        f"from {first:,.{shown.digits}f} at {start['timesteps']:,.0f}",
+        xy=(later[0]["timesteps"], edge),
+        xytext=(6, inwards),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top" if edge else "bottom",
+        color=OURS,
+        fontsize=9,
+    )
+
+
+def _range(
+    rows: list[dict[str, Any]], found: dict[str, Any], shown: Unit
+) -> tuple[float, float]:
+    """Least and greatest number of these rows, intervals and the reference."""
+    numbers = [value for _, value in found["reference_curve"]]
+    for row in rows:
+        ends = (row[found["metric"]][end] for end in ("low", "mean", "high"))
+        numbers += [value for value in ends if value is not None]
+    return shown.factor * min(numbers), shown.factor * max(numbers)
 
 
 def _draw_ours(axes: Any, found: dict[str, Any], shown: Unit) -> None:

@@ -17,28 +17,34 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="RUN_FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--column", default="", help="Of eval.csv or metrics.csv; the metric if not given."
+)
 @json_option
-def report(folder: Path, as_json: bool) -> None:
+def report(folder: Path, column: str, as_json: bool) -> None:
     """Print the table of stored results and draw their curves again.
 
     \b
     Examples:
       suite-bench report runs/pickcube-awr/default-1a2b3c4d
       suite-bench report runs/pickcube-awr/default-1a2b3c4d --json
+      suite-bench report runs/cs285-q3-cheetah/default-1a2b3c4d \\
+          --column train/return_mean
     """
     from suite.running.run_folder import RunFolder
 
     is_seed = folder.name.startswith("seed-")
-    publish(RunFolder(folder.parent if is_seed else folder), as_json)
+    publish(RunFolder(folder.parent if is_seed else folder), as_json, column)
 
 
-def publish(folder: RunFolder, as_json: bool) -> None:
-    """Draw a run folder's curves and print its table or JSON."""
+def publish(folder: RunFolder, as_json: bool, column: str = "") -> None:
+    """Draw a run folder's curves, of its metric or a column, and print its table."""
     from suite.running.run_folder import summary
     from suite_bench.curves import draw
 
-    found = summary(folder)
-    picture = draw(found, folder.path / "curves.png")
+    found = summary(folder, column)
+    name = "-".join(["curves", *column.split("/")]) if column else "curves"
+    picture = draw(found, folder.path / f"{name}.png")
     if as_json:
         click.echo(json.dumps({**found, "picture": str(picture)}, indent=2))
         return
@@ -110,10 +116,12 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
     lines = []
     if found["reference"]:
         lines.append(f"log: {found['reference']}")
+    when = "An iteration is evaluated before its update, `end` after the last one. "
+    if "/" in found["metric"]:
+        when = "An iteration's number is of what it collected and updated itself. "
     lines.append(
-        "An iteration is evaluated before its update, `end` after the last one. "
-        "Interval: Student's t\nover seeds. Last three: their mean. Peak: the best of "
-        "many noisy numbers, so biased up."
+        f"{when}Interval: Student's t\nover seeds. Last three: their mean. Peak: the "
+        "best of many noisy numbers, so biased up."
     )
     if found["baselines"]:
         names = ", ".join(found["baselines"])

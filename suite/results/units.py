@@ -61,8 +61,9 @@ class Unit:
 SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
+PLAIN = Unit("", digits=3)
 RETURN = Unit("return")
-# Small numbers, shown with one decimal.
+# Squared, of normalised states: small numbers, shown with one decimal.
 ERROR = Unit("x 0.001", 1000.0, 0.0, None, min)
 CENTIMETRES = Unit("cm", 100.0, 0.0, None, min)  # of what is measured in metres
 SECONDS = Unit("s", 1.0, 0.0, None, min)
@@ -74,7 +75,7 @@ UNITS = {
     "return_std": RETURN,
     "episode_length": Unit("steps", low=0.0),
     "x_velocity": Unit("m/s", digits=2),
-    "prediction_error": ERROR,
+    "prediction_error": Unit("", low=0.0, best=min, digits=3),
     "state_mse": ERROR,
     "lap_time": SECONDS,
     "laps": Unit("laps", low=0.0),
@@ -91,5 +92,10 @@ UNITS = {
 
 
 def unit(metric: str) -> Unit:
-    """The unit of a metric; one that nothing is said of is a share in [0, 1]."""
-    return UNITS.get(metric, SHARE)
+    """The unit of a metric; one that nothing is said of is a share in [0, 1].
+
+    A column of metrics.csv, such as train/return_mean, has that of its last part; one
+    that nothing is said of is a plain number.
+    """
+    kind, _, name = metric.rpartition("/")
+    return UNITS.get(name, PLAIN if kind else SHARE)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from suite.evaluation import mean_interval, mean_of_last
 from suite.parts import ConfigError
 from suite.results.units import unit
 from suite.storage import IntegrityError, read_json, read_table
+from suite.unknown_names import no_such
 
 RESULT_SCHEMA = 2  # 1 had wall-clock values in the result itself
 
@@ -138,12 +141,37 @@ class RunFolder:
 
     def evaluations(self, seed: int) -> list[dict[str, float]]:
         """The rows of a seed's eval.csv so far."""
-        path = self.seed(seed) / "eval.csv"
+        return self._table(seed, "eval.csv")
+
+    def column(self, seed: int, name: str) -> list[dict[str, float]]:
+        """A column of a seed's eval.csv or metrics.csv, with the steps behind it.
+
+        Raises:
+            ConfigError: If there are rows, and none has it.
+        """
+        tables = [self._table(seed, file) for file in ("eval.csv", "metrics.csv")]
+        keys = ("iteration", "timesteps", "sim_steps", name)
+        for table in tables:
+            found = [{key: row[key] for key in keys} for row in table if name in row]
+            if found:
+                return found
+        if not any(tables):
+            return []  # just begun
+        names = itertools.chain.from_iterable(itertools.chain(*tables))
+        raise ConfigError(no_such("column", name, dict.fromkeys(names)))
+
+    def _table(self, seed: int, file: str) -> list[dict[str, float]]:
+        path = self.seed(seed) / file
         return read_table(path) if path.exists() else []
 
 
-def summary(folder: RunFolder) -> dict[str, Any]:
+def summary(folder: RunFolder, column: str = "") -> dict[str, Any]:
     """A run folder as numbers, plain JSON: what tables and pictures are made of.
+
+    Args:
+        folder: Of the run.
+        column: Of eval.csv or metrics.csv; the metric if empty. What is compared with
+            the metric, the reference and the baselines, is left out beside another.
 
     Returns:
         ``steps``: what is counted, where that is not environment steps; ``rows``: one
@@ -153,13 +181,19 @@ def summary(folder: RunFolder) -> dict[str, Any]:
         metric) of each seed; costs as means over the finished seeds.
 
     Raises:
-        ConfigError: If there are no runs.
+        ConfigError: If there are no runs, or none has the column.
         IntegrityError: If a file is damaged.
     """
     spec, seeds = folder.spec(), folder.seeds()
+    is_metric = column in ("", spec.metric)
+    if not is_metric:
+        spec = replace(spec, metric=column, reference=None, baselines={})
     results = {seed: folder.result(seed) for seed in seeds}
     done = [result for result in results.values() if result is not None]
-    tables = {seed: folder.evaluations(seed) for seed in seeds}
+    tables = {
+        seed: folder.evaluations(seed) if is_metric else folder.column(seed, column)
+        for seed in seeds
+    }
     ends = {result["updates"] + 1 for result in done}
     rows = _rows(tables, ends, spec)
     return {
