@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from suite.results.figure_looks import Span, leave_out_far_start
 from suite.results.units import Unit, unit
 
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
 DASHES = ("--", "-.", ":")  # of scores without learning
-FEWEST = 3  # points after the first, for an axis of theirs alone
-FAR = 2.0  # of their heights away
 
 
 def draw(found: dict[str, Any], path: Path) -> Path:
@@ -53,7 +54,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
         ends = shown.factor * shown.low, shown.factor * shown.high
         axes.set_ylim(ends[0] - 2, ends[1] + 2)
     elif found["rows"]:
-        _leave_out_a_far_start(axes, found, shown)
+        _leave_out_start(axes, found, shown)
     axes.set_title(f"{found['benchmark']}  ({found['run']})", loc="left", fontsize=11)
     if not any(row["timesteps"] for row in found["rows"]):
         axes.set_xticks([0])  # nothing was trained
@@ -75,39 +76,17 @@ def _words(metric: str, shown: Unit) -> str:
     return shown.headed("success" if is_success else metric.replace("_", " "))
 
 
-def _leave_out_a_far_start(axes: Any, found: dict[str, Any], shown: Unit) -> None:
-    """Cut the axis where an untrained agent would leave all that follows no height."""
-    start, *later = found["rows"]
-    if len(later) < FEWEST:
-        return
-    low, high = _range(later, found, shown)
-    first, height = shown.factor * start[found["metric"]]["mean"], high - low
-    if low - FAR * height <= first <= high + FAR * height:
-        return
-    axes.set_ylim(low - 0.25 * height, high + 0.15 * height)
-    edge, inwards = (0.0, 6) if first < low else (1.0, -6)
-    # Beside the line, which leaves the picture just before the second point.
-    axes.annotate(
-        f"from {first:,.{shown.digits}f} at {start['timesteps']:,.0f}",
-        xy=(later[0]["timesteps"], edge),
-        xytext=(6, inwards),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="top" if edge else "bottom",
-        color=OURS,
-        fontsize=9,
+def _leave_out_start(axes: Any, found: dict[str, Any], shown: Unit) -> None:
+    """Leave the untrained agent out of the axis if it is far from all that follows."""
+    spreads = [row[found["metric"]] for row in found["rows"]]
+    low, high = (
+        np.array([each["mean"] if each[end] is None else each[end] for each in spreads])
+        for end in ("low", "high")
     )
-
-
-def _range(
-    rows: list[dict[str, Any]], found: dict[str, Any], shown: Unit
-) -> tuple[float, float]:
-    """Least and greatest number of these rows, intervals and the reference."""
-    numbers = [value for _, value in found["reference_curve"]]
-    for row in rows:
-        ends = (row[found["metric"]][end] for end in ("low", "mean", "high"))
-        numbers += [value for value in ends if value is not None]
-    return shown.factor * min(numbers), shown.factor * max(numbers)
+    steps = np.array([row["timesteps"] for row in found["rows"]])
+    reference = [shown.factor * value for _, value in found["reference_curve"]]
+    ours = Span(steps, shown.factor * low, shown.factor * high)
+    leave_out_far_start(axes, [ours], reference)
 
 
 def _draw_ours(axes: Any, found: dict[str, Any], shown: Unit) -> None:

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ INK = "#000000"
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
+FEWEST, FAR = 3, 2.0  # points after a start that is left out; their heights from it
 FAINTEST = 0.45  # how near to white the weakest condition of a kind may come
 
 
@@ -95,6 +96,56 @@ def plain(panel: Axes, title: str = "") -> None:
     panel.grid(alpha=0.25, linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+class Span(NamedTuple):
+    """A line with its band.
+
+    Attributes:
+        steps: (points,), of which there is one or more.
+        low: (points,) lower ends of the band, the line itself where there is none.
+        high: (points,) upper ends.
+    """
+
+    steps: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def leave_out_far_start(
+    panel: Axes, spans: Sequence[Span], others: Sequence[float] = ()
+) -> None:
+    """Leave the first points out of the axis if they are far from all that follows.
+
+    Untrained agents may be so bad that what is learned would have no height. Where they
+    began is written beside the lines instead.
+
+    Args:
+        panel: Whose lines have been drawn.
+        spans: The lines; short ones are left as they are.
+        others: Further heights to keep in sight.
+    """
+    if not spans or min(len(span.steps) for span in spans) <= FEWEST:
+        return
+    low = min([*others, *(span.low[1:].min() for span in spans)])
+    high = max([*others, *(span.high[1:].max() for span in spans)])
+    height = high - low
+    is_below = max(span.high[0] for span in spans) < low - FAR * height
+    is_above = min(span.low[0] for span in spans) > high + FAR * height
+    if not is_below and not is_above:
+        return
+    panel.set_ylim(low - 0.25 * height, high + 0.15 * height)
+    start = np.mean([(span.low[0] + span.high[0]) / 2 for span in spans])
+    panel.annotate(
+        f"from {start:,.0f} at {spans[0].steps[0]:,.0f}",
+        # Beside the lines, which leave the picture just before their second points.
+        xy=(max(span.steps[1] for span in spans), float(is_above)),
+        xytext=(6, -6 if is_above else 6),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top" if is_above else "bottom",
+        fontsize=9,
+    )
 
 
 def name_y(panel: Axes, words: str) -> None:

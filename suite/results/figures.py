@@ -20,9 +20,11 @@ from suite.results.figure_looks import (
     HUES,
     INK,
     Look,
+    Span,
     column_name,
     estimate,
     factor,
+    leave_out_far_start,
     legend,
     look,
     mark,
@@ -125,16 +127,17 @@ class Curves:
         plain(panel, ", ".join(words))
         if self.is_log:
             panel.set_yscale("log")
-        drawn = 0
+        spans: list[Span] = []
         for condition in self.conditions or results.sweep.conditions:
             found = results.places.get((rival, task, condition))
             # A variance of fewer values than its window, say, is not a number.
             if found is not None and np.isfinite(found.curves(self.y)[1]).any():
-                self._line(panel, results, found, condition, drawn)
-                drawn += 1
-        if not drawn:
+                spans.append(self._line(panel, results, found, condition, len(spans)))
+        if not spans:
             say_empty(panel)
-        return drawn
+        elif not self.is_log and not self.is_shared:
+            leave_out_far_start(panel, spans)
+        return len(spans)
 
     def _line(
         self,
@@ -143,7 +146,7 @@ class Curves:
         found: CellResults,
         condition: str,
         rank: int,
-    ) -> None:
+    ) -> Span:
         steps, values = found.curves(self.y)
         values = values * factor(results, self.y)
         shown: Callable[[Any], Any] = np.asarray
@@ -153,6 +156,7 @@ class Curves:
         line = panel.plot(steps, shown(middle), style.dashes, color=style.color, lw=1.6)
         line[0].set_label(results.sweep.written(condition))
         width = self._width(results, found, values)
+        ends = shown(middle), shown(middle)
         if width is not None:
             ends = shown(middle - width), shown(middle + width)
             panel.fill_between(steps, *ends, color=style.color, alpha=0.15, lw=0)
@@ -160,6 +164,7 @@ class Curves:
             aside = 0.025 * (1 + rank) * (steps[-1] - steps[0] or 1)
             last = _told(mean_interval(values[:, -1]), shown)
             estimate(panel, steps[-1] + aside, last["value"], yerr=last, style=style)
+        return Span(steps, *ends)
 
     def _width(
         self, results: Results, found: CellResults, values: np.ndarray

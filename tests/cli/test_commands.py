@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from matplotlib.figure import Figure
 from test_failures import assert_one_sentence
 from toys import TOY
 
 from suite import benchmark, sweep
 from suite.benchmark import get, names
-from suite.results.units import Unit
 from suite.storage import read_table
-from suite_bench.curves import _leave_out_a_far_start
 from suite_bench.main import main
 
 HOME = Path("runs") / "toy" / f"default-{TOY.digest[:8]}"
@@ -222,24 +219,6 @@ def test_report_of_a_column_is_of_its_numbers_and_has_a_picture_of_its_own(invok
     assert name in invoke("report", HOME, "--column", name).stdout
     wrong = invoke("report", HOME, "--column", "train/value_los")
     assert_one_sentence(wrong, 3, "did you mean train/value_loss")
-
-
-def test_a_start_far_from_all_that_follows_is_left_out_of_the_picture():
-    def limits(first: float, low: float = 2.0, points: int = 3) -> tuple[float, float]:
-        means = [first, *(low + step for step in range(points))]
-        spreads = [{"low": mean - 1, "mean": mean, "high": mean + 1} for mean in means]
-        rows = [{"timesteps": 10 * n, "return": s} for n, s in enumerate(spreads)]
-        found = {"metric": "return", "rows": rows, "reference_curve": [[20, 8.0]]}
-        axes = Figure().add_subplot()
-        axes.plot([0, 10], [first, low])
-        _leave_out_a_far_start(axes, found, Unit("return"))
-        return axes.get_ylim()
-
-    # What follows lies from 1 to 8, two of whose heights below it is -13.
-    assert limits(-13.1) == pytest.approx((1 - 0.25 * 7, 8 + 0.15 * 7))
-    assert limits(22.1) == pytest.approx((1 - 0.25 * 7, 8 + 0.15 * 7))
-    assert limits(-12.9)[0] < -12.9
-    assert limits(-100.0, points=2)[0] < -100.0  # too few to be a curve
 
 
 def test_a_thinned_run_has_the_same_table_and_no_weights(invoke):

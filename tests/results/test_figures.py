@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 
 from suite.cell import Cell
 from suite.evaluation import mean_interval
-from suite.results.figure_looks import INK, look
+from suite.results.figure_looks import INK, Span, leave_out_far_start, look
 from suite.results.figures import Bars, Comparison, Curves, draw
 from suite.results.sweep_results import CellResults, Results, SeedResult
 from suite.sweep import Sweep
@@ -248,3 +248,31 @@ def test_what_is_not_there_is_left_out(tmp_path):
 def test_the_same_results_give_the_same_bytes(tmp_path):
     one, other = (draw(Bars("b"), replace(PAIRED), tmp_path / n) for n in "ab")
     assert one and other and one.read_bytes() == other.read_bytes()
+
+
+# ------------------------------------------------------------------------- far starts
+def limits(*first: float, points: int = 3) -> tuple[float, float]:
+    """Of an axis with a line for each start, all of which go on from 2 to 4."""
+    axes = Canvas().add_subplot()
+    spans = []
+    for start in first:
+        middle = np.array([start, *np.linspace(2.0, 4.0, points)])
+        axes.plot(middle)
+        spans.append(Span(np.arange(points + 1), middle - 1, middle + 1))
+    leave_out_far_start(axes, spans, others=[8.0])
+    return axes.get_ylim()
+
+
+def test_a_start_far_from_all_that_follows_is_left_out_of_the_axis():
+    # What follows lies from 1 to 8; two of its heights below is -13, above 22.
+    cut = pytest.approx((1 - 0.25 * 7, 8 + 0.15 * 7))
+    assert limits(-14.1) == cut
+    assert limits(23.1) == cut
+    assert limits(-14.1, -20.0) == cut
+    assert limits(-13.9)[0] < -13.9
+    assert limits(22.9)[1] > 22.9
+
+
+def test_a_start_stays_in_the_axis_if_another_line_begins_near_or_ends_soon():
+    assert limits(-100.0, 2.0)[0] < -100.0
+    assert limits(-100.0, points=2)[0] < -100.0
