@@ -143,14 +143,16 @@ def draw(found: Predicted, path: Path) -> Path:
             lw=1.6,
             label="predicted",
         )
-        panel.set_title(f"{number}", loc="left", fontsize=8)
+        panel.set_title(f"obs[{number}]", loc="left", fontsize=8)
         panel.tick_params(labelsize=7)
-        if number == (rows - 1) * columns:
+        if number + columns >= size:
             panel.set_xlabel("step", fontsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     handles, names = panels[0].get_legend_handles_labels()
     canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
-    title = f"{found.benchmark}: mean prediction error {found.error:.3g}"
+    title = (
+        f"{found.benchmark}: mean prediction error of this episode {found.error:.3g}"
+    )
     canvas.suptitle(title, fontsize=11)
     canvas.savefig(path, metadata={"Software": None})
     return path
