@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from suite.results.units import UNITS, Unit, unit
+from suite.results.units import UNITS, Unit, plain_unit, unit
 from suite_bench.options import json_option
 from suite_bench.plot import print_table, spread
 
@@ -97,11 +96,9 @@ def compare(
 
 def _unit(column: str, metric: str, rows: Sequence[Compared]) -> Unit:
     """Of a known column; four digits of what nothing is known of."""
-    last = column.rpartition("/")[2]
-    if column == metric or last in UNITS:
-        return unit(column if column == metric else last)
-    largest = max(abs(value) for row in rows for value in row.values.values())
-    return Unit("", digits=max(0, 3 - math.floor(math.log10(largest or 1))))
+    if column == metric or column.rpartition("/")[2] in UNITS:
+        return unit(column)
+    return plain_unit(value for row in rows for value in row.values.values())
 
 
 def _print(heading: str, rows: Sequence[Compared], shown: Unit, percent: str) -> None:

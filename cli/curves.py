@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from suite.results.figure_looks import Span, leave_out_far_start
-from suite.results.units import Unit, unit
+from suite.results.units import Unit
+from suite.running.run_folder import unit_of
 
 OURS, LOG, MUTED = "#1f6feb", "#d1495b", "#6e7781"
 DASHES = ("--", "-.", ":")  # of scores without learning
@@ -31,7 +32,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    shown = unit(found["metric"])
+    shown = unit_of(found)
     _draw_ours(axes, found, shown)
     if found["reference_curve"]:
         steps, values = zip(*found["reference_curve"], strict=True)
@@ -77,16 +78,17 @@ def _words(metric: str, shown: Unit) -> str:
 
 
 def _leave_out_start(axes: Any, found: dict[str, Any], shown: Unit) -> None:
-    """Leave the untrained agent out of the axis if it is far from all that follows."""
+    """Leave the untrained agent out of the axis if it is far from all else in it."""
     spreads = [row[found["metric"]] for row in found["rows"]]
     low, high = (
         np.array([each["mean"] if each[end] is None else each[end] for each in spreads])
         for end in ("low", "high")
     )
     steps = np.array([row["timesteps"] for row in found["rows"]])
-    reference = [shown.factor * value for _, value in found["reference_curve"]]
+    others = [value for _, value in found["reference_curve"]]
+    others += found["baselines"].values()
     ours = Span(steps, shown.factor * low, shown.factor * high)
-    leave_out_far_start(axes, [ours], reference)
+    leave_out_far_start(axes, [ours], [shown.factor * value for value in others])
 
 
 def _draw_ours(axes: Any, found: dict[str, Any], shown: Unit) -> None:

@@ -43,8 +43,8 @@ def publish(folder: RunFolder, as_json: bool, column: str = "") -> None:
     from suite_bench.curves import draw
 
     found = summary(folder, column)
-    name = "-".join(["curves", *column.split("/")]) if column else "curves"
-    picture = draw(found, folder.path / f"{name}.png")
+    name = f"curves-{column.replace('/', '-')}.png" if column else "curves.png"
+    picture = draw(found, folder.path / name)
     if as_json:
         click.echo(json.dumps({**found, "picture": str(picture)}, indent=2))
         return
@@ -57,12 +57,14 @@ def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from suite.running.run_folder import unit_of
+
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has no width; cells must not be cut there
         console = Console(highlight=False, width=120)
     rows = found["rows"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    others, shown = _others(found), unit(found["metric"])
+    others, shown = _others(found), unit_of(found)
     simulates = "steps" not in found  # an agent that learns from data does not
     for heading in (
         "iteration",

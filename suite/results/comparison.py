@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.evaluation import Interval, mean_interval, mean_of_last
 from suite.parts import ConfigError
+from suite.results.columns import no_column, rows_with
 from suite.results.units import unit
 from suite.unknown_names import no_such
 
@@ -180,19 +180,13 @@ def _all(results: Results, known: Mapping[str, CellResults]) -> list[CellResults
 
 
 def _number(done: SeedResult, column: str, part: Span) -> float:
-    found = next(filter(None, (_values(rows, column) for rows in done.tables)), None)
-    if found is None:
-        names = itertools.chain.from_iterable(itertools.chain(*done.tables))
-        raise ConfigError(no_such("column", column, dict.fromkeys(names)))
-    number = part.number(found, column)
+    rows = rows_with(done.tables, column)
+    if not rows:
+        raise no_column(done.tables, column)
+    number = part.number({int(row["iteration"]): row[column] for row in rows}, column)
     if not math.isfinite(number):
         raise ConfigError(f"{column} is {number} {part.about}; choose other iterations")
     return number
-
-
-def _values(rows: Sequence[Mapping[str, float]], column: str) -> dict[int, float]:
-    """By iteration; those without a value, as before a first fit, are not there."""
-    return {int(row["iteration"]): row[column] for row in rows if column in row}
 
 
 def told(found: Compared) -> dict[str, Any]:

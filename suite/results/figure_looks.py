@@ -132,7 +132,7 @@ def leave_out_far_start(
     height = high - low
     is_below = max(span.high[0] for span in spans) < low - FAR * height
     is_above = min(span.low[0] for span in spans) > high + FAR * height
-    if not is_below and not is_above:
+    if not height or not (is_below or is_above):
         return
     panel.set_ylim(low - 0.25 * height, high + 0.15 * height)
     start = np.mean([(span.low[0] + span.high[0]) / 2 for span in spans])

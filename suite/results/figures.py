@@ -156,9 +156,9 @@ class Curves:
         line = panel.plot(steps, shown(middle), style.dashes, color=style.color, lw=1.6)
         line[0].set_label(results.sweep.written(condition))
         width = self._width(results, found, values)
-        ends = shown(middle), shown(middle)
+        band = 0.0 if width is None else width
+        ends = shown(middle - band), shown(middle + band)
         if width is not None:
-            ends = shown(middle - width), shown(middle + width)
             panel.fill_between(steps, *ends, color=style.color, alpha=0.15, lw=0)
         if len(values) > 1:
             aside = 0.025 * (1 + rank) * (steps[-1] - steps[0] or 1)

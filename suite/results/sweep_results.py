@@ -17,6 +17,7 @@ from suite.evaluation import (
     mean_interval,
     probability_of_improvement,
 )
+from suite.results.columns import rows_with
 from suite.results.paired import pairs
 from suite.results.units import unit
 
@@ -43,11 +44,8 @@ class SeedResult:
 
     def series(self, column: str) -> dict[float, float]:
         """A column by timesteps, from the first table that has it; empty if none."""
-        for table in self.tables:
-            found = {row["timesteps"]: row[column] for row in table if column in row}
-            if found:
-                return found
-        return {}
+        rows = rows_with(self.tables, column)
+        return {row["timesteps"]: row[column] for row in rows}
 
 
 @dataclass(frozen=True)

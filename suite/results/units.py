@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -61,7 +62,6 @@ class Unit:
 SHARE = Unit("%", 100.0, 0.0, 1.0)
 # D4RL's convention: 0 is what random actions return, 100 an expert.
 POINTS = Unit("points")
-PLAIN = Unit("", digits=3)
 RETURN = Unit("return")
 # Squared, of normalised states: small numbers, shown with one decimal.
 ERROR = Unit("x 0.001", 1000.0, 0.0, None, min)
@@ -91,11 +91,19 @@ UNITS = {
 }
 
 
-def unit(metric: str) -> Unit:
+def unit(metric: str, values: Iterable[float] = ()) -> Unit:
     """The unit of a metric; one that nothing is said of is a share in [0, 1].
 
     A column of metrics.csv, such as train/return_mean, has that of its last part; one
-    that nothing is said of is a plain number.
+    that nothing is said of is a plain number, with four digits of the largest value.
     """
     kind, _, name = metric.rpartition("/")
-    return UNITS.get(name, PLAIN if kind else SHARE)
+    if kind and name not in UNITS:
+        return plain_unit(values)
+    return UNITS.get(name, SHARE)
+
+
+def plain_unit(values: Iterable[float]) -> Unit:
+    """No unit, and four digits of the largest of these values."""
+    largest = max(map(abs, values), default=0.0) or 1.0
+    return Unit("", digits=max(0, 3 - math.floor(math.log10(largest))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,9 +14,9 @@ from suite.benchmark import Benchmark, Reference
 from suite.checkpoints import Checkpoints
 from suite.evaluation import mean_interval, mean_of_last
 from suite.parts import ConfigError
-from suite.results.units import unit
+from suite.results.columns import no_column, rows_with
+from suite.results.units import Unit, unit
 from suite.storage import IntegrityError, read_json, read_table
-from suite.unknown_names import no_such
 
 RESULT_SCHEMA = 2  # 1 had wall-clock values in the result itself
 
@@ -150,15 +149,11 @@ class RunFolder:
             ConfigError: If there are rows, and none has it.
         """
         tables = [self._table(seed, file) for file in ("eval.csv", "metrics.csv")]
+        rows = rows_with(tables, name)
+        if not rows and any(tables):  # else it has just begun
+            raise no_column(tables, name)
         keys = ("iteration", "timesteps", "sim_steps", name)
-        for table in tables:
-            found = [{key: row[key] for key in keys} for row in table if name in row]
-            if found:
-                return found
-        if not any(tables):
-            return []  # just begun
-        names = itertools.chain.from_iterable(itertools.chain(*tables))
-        raise ConfigError(no_such("column", name, dict.fromkeys(names)))
+        return [{key: row[key] for key in keys} for row in rows]
 
     def _table(self, seed: int, file: str) -> list[dict[str, float]]:
         path = self.seed(seed) / file
@@ -219,6 +214,12 @@ def summary(folder: RunFolder, column: str = "") -> dict[str, Any]:
             [steps, value] for _, steps, value in _reference_rows(spec.reference)
         ],
     }
+
+
+def unit_of(found: dict[str, Any]) -> Unit:
+    """The unit that a summary's numbers are shown in."""
+    metric = found["metric"]
+    return unit(metric, [row[metric]["mean"] for row in found["rows"]])
 
 
 def _rows(

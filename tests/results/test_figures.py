@@ -251,7 +251,9 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 
 
 # ------------------------------------------------------------------------- far starts
-def limits(*first: float, points: int = 3) -> tuple[float, float]:
+def limits(
+    *first: float, points: int = 3, others: Sequence[float] = (8.0,)
+) -> tuple[float, float]:
     """Of an axis with a line for each start, all of which go on from 2 to 4."""
     axes = Canvas().add_subplot()
     spans = []
@@ -259,7 +261,7 @@ def limits(*first: float, points: int = 3) -> tuple[float, float]:
         middle = np.array([start, *np.linspace(2.0, 4.0, points)])
         axes.plot(middle)
         spans.append(Span(np.arange(points + 1), middle - 1, middle + 1))
-    leave_out_far_start(axes, spans, others=[8.0])
+    leave_out_far_start(axes, spans, others)
     return axes.get_ylim()
 
 
@@ -276,3 +278,14 @@ def test_a_start_far_from_all_that_follows_is_left_out_of_the_axis():
 def test_a_start_stays_in_the_axis_if_another_line_begins_near_or_ends_soon():
     assert limits(-100.0, 2.0)[0] < -100.0
     assert limits(-100.0, points=2)[0] < -100.0
+
+
+def test_a_start_stays_in_the_axis_with_what_lies_as_low():
+    assert limits(-100.0, others=[8.0, -100.0])[0] < -100.0
+
+
+def test_a_start_stays_in_the_axis_if_all_that_follows_is_one_number():
+    axes, line = Canvas().add_subplot(), np.array([0.0, 1.0, 1.0, 1.0])
+    axes.plot(line)
+    leave_out_far_start(axes, [Span(np.arange(4), line, line)])
+    assert axes.get_ylim()[0] < 0.0
