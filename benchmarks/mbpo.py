@@ -1,7 +1,11 @@
 """MBPO on Hopper in 15,000 steps, with SAC beside it.
 
 ``mbpo-hopper`` is the published algorithm with Hopper's settings of its authors: 20
-updates a step, 5 % real data, 7 networks of 4x200 units. What differs at every scale:
+updates a step, 5 % real data, 7 networks of 4x200 units. ``paper`` has their schedules,
+too: 5,000 random steps, then 125,000 in which rollouts grow from 1 to 12 steps. In the
+first 15,000 of them a third is random and no rollout has two steps, so ``default``
+shrinks both: 1,000 random steps, as SAC has, and in the next 14,000 the growth that
+theirs has in nine times as many. What differs at every scale:
 
 - Each network has its own soft bounds of the variance, as in all models here.
 - What the networks predict is normalised, too, so that errors on the rows held out and
@@ -9,15 +13,16 @@ updates a step, 5 % real data, 7 networks of 4x200 units. What differs at every 
 - A fit ends by patience alone; the authors' code also stops at a number of seconds.
 - Fits fall on the 1st, 251st ... step after the exploration, before its updates.
 
-``default`` ends after 15,000 real steps, while rollouts still have one step; ``paper``
-after the published 125,000. ``sac-hopper`` is SAC for the same real steps, one update
-each. The sweep ``mbpo-against-sac`` puts them beside each other, and SAC that differs
-from MBPO by nothing but the model: as much exploration, as many updates, the same
-target entropy. So what the model adds is told from what updates add.
+``sac-hopper`` is SAC for the same real steps, one update each. The sweep
+``mbpo-against-sac`` puts them beside each other, the first 15,000 steps of the
+published schedules, and SAC that differs from either by nothing but the model: as much
+exploration, as many updates, the same target entropy. So what the model adds is told
+from what updates add.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from suite.benchmark import Benchmark, Env, Part, Scale
@@ -44,7 +49,23 @@ def soft(**changed: Any) -> Part:
 
 
 # ----------------------------------------------------------------------------- Hopper
-EXPLORATION, EPOCH = 5000, 1000
+EPOCH = 1000
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Random steps, and the epochs in which rollouts begin and cease to grow."""
+
+    exploration: int
+    first_epoch: int
+    last_epoch: int
+
+
+PUBLISHED = Schedules(5000, 20, 150)
+# 125 epochs in 14, by a ninth; one pilot, seed 100, was seen before they were chosen.
+SHORT = Schedules(1000, 2, 18)
+PAPER = {"total_timesteps": PUBLISHED.exploration + 125 * EPOCH}
+PAPER_PACE = {**PAPER, "agent.pace.exploration": PUBLISHED.exploration}
 
 
 def _published_model() -> Part:
@@ -84,9 +105,16 @@ def _published_model() -> Part:
     )
 
 
-def _growing() -> Part:
-    epochs = {"first_epoch": 20, "last_epoch": 150, "shortest": 1, "longest": 15}
-    return Part("suite.agents.branching:Growing", epochs)
+def _growing(schedules: Schedules) -> Part:
+    return Part(
+        "suite.agents.branching:Growing",
+        {
+            "first_epoch": schedules.first_epoch,
+            "last_epoch": schedules.last_epoch,
+            "shortest": 1,
+            "longest": 15,
+        },
+    )
 
 
 TINY = {
@@ -106,12 +134,15 @@ QUICK = {
     "total_timesteps": 3000,
 }
 
-MBPO_HOPPER = register_benchmark(
-    Benchmark(
+
+def mbpo_spec(schedules: Schedules) -> Benchmark:
+    """MBPO for 15,000 real steps of these schedules."""
+    return Benchmark(
         name="mbpo-hopper",
         about=(
-            "Model-based policy optimisation on Hopper in 15,000 real steps, 5,000 of "
-            "them random: 20 updates a step, on 95 % imagined transitions."
+            "Model-based policy optimisation on Hopper in 15,000 real steps, "
+            f"{schedules.exploration:,} of them random: 20 updates a step, on 95 % "
+            "imagined transitions."
         ),
         env=Env("BatchedHopper-v5"),
         agent=Part(
@@ -120,11 +151,11 @@ MBPO_HOPPER = register_benchmark(
                 "believed": _published_model(),
                 "branched": Part(
                     "suite.agents.branching:Branched",
-                    {"starts": 100_000, "length": _growing()},
+                    {"starts": 100_000, "length": _growing(schedules)},
                 ),
                 "fit_every": 250,
                 "soft": soft(target_entropy=-1.0),
-                "pace": pace(EXPLORATION, 1, 20, EPOCH),
+                "pace": pace(schedules.exploration, 1, 20, EPOCH),
                 "memory": Part(
                     "suite.agents.replay:Mixture", {"real_share": 0.05, "retained": 1}
                 ),
@@ -155,17 +186,22 @@ MBPO_HOPPER = register_benchmark(
                     "agent.believed.steps": 500,
                 },
             ),
-            "default": Scale("45 minutes; the published settings"),
+            "default": Scale("an hour; the published settings, short schedules"),
             "paper": Scale(
-                "a day; the published 125,000 steps",
-                {"total_timesteps": EXPLORATION + 125 * EPOCH},
+                "a day; the published schedules and 125,000 steps",
+                {
+                    **PAPER_PACE,
+                    "agent.branched.length.first_epoch": PUBLISHED.first_epoch,
+                    "agent.branched.length.last_epoch": PUBLISHED.last_epoch,
+                },
             ),
         },
     )
-)
 
 
-def sac_spec(updates: int, exploration: int, **changed: Any) -> Benchmark:
+def sac_spec(
+    updates: int, exploration: int, paper: dict[str, int], **changed: Any
+) -> Benchmark:
     """SAC for as many real steps, with so many updates a step after the exploration."""
     often = "one update" if updates == 1 else f"{updates} updates"
     return Benchmark(
@@ -193,33 +229,44 @@ def sac_spec(updates: int, exploration: int, **changed: Any) -> Benchmark:
                 "half a minute", {**QUICK, "agent.pace.updates": min(updates, 4)}
             ),
             "default": Scale("4 minutes"),
-            "paper": Scale(
-                "half an hour", {"total_timesteps": EXPLORATION + 125 * EPOCH}
-            ),
+            "paper": Scale("half an hour", paper),
         },
     )
 
 
-SAC_HOPPER = register_benchmark(sac_spec(1, 1000))
-CONTROL = sac_spec(20, EXPLORATION, target_entropy=-1.0)  # MBPO without its model
+def without_model(schedules: Schedules) -> Benchmark:
+    """MBPO without its model, which is SAC."""
+    return sac_spec(20, schedules.exploration, PAPER_PACE, target_entropy=-1.0)
+
+
+MBPO_HOPPER = register_benchmark(mbpo_spec(SHORT))
+SAC_HOPPER = register_benchmark(sac_spec(1, 1000, PAPER))
 register(
     Sweep(
         name="mbpo-against-sac",
         about=(
             "Whether a model makes SAC on Hopper need fewer real steps, or the many "
-            "updates do: MBPO, SAC, and SAC that is MBPO without its model."
+            "updates do: MBPO, SAC, and SAC that is MBPO without its model; and the "
+            "first 15,000 steps of the published schedules."
         ),
         cells=(
             Cell({"agent": "mbpo"}, MBPO_HOPPER, 20),
             Cell({"agent": "sac"}, SAC_HOPPER, 1),
-            Cell({"agent": "sac", "updates": 20}, CONTROL, 8),
+            Cell({"agent": "sac", "updates": 20}, without_model(SHORT), 10),
+            Cell({"agent": "mbpo-published"}, mbpo_spec(PUBLISHED), 16),
+            Cell(
+                {"agent": "sac-published", "updates": 20}, without_model(PUBLISHED), 8
+            ),
         ),
         baseline="mbpo",
         scales={
             "smoke": SweepScale("seconds, all of it tiny"),
-            "quick": SweepScale("5 minutes, they have hardly begun, one seed"),
-            "default": SweepScale("3 hours of a core"),
-            "paper": SweepScale("days of a core"),
+            "quick": SweepScale(
+                "5 minutes, they have hardly begun, one seed",
+                {"agent": ("mbpo", "sac")},
+            ),
+            "default": SweepScale("11 hours of a core"),
+            "paper": SweepScale("days of a core", {"agent": ("mbpo", "sac")}),
         },
         figures=(Curves("return", "return_mean"), Bars("final")),
         labels={
@@ -227,6 +274,8 @@ register(
             "mbpo": "MBPO",
             "sac": "SAC",
             "sac-updates20": "MBPO without its model: SAC",
+            "mbpo-published": "MBPO, published schedules",
+            "sac-published-updates20": "that without its model: SAC",
         },
     )
 )

@@ -114,12 +114,39 @@ def course(rlen: int, scale: str) -> Benchmark:
     return cell.spec.at_scale(scale)
 
 
-@pytest.mark.parametrize("scale", ["default", "paper"])
-def test_mbpo_on_hopper_has_the_published_settings(scale):
-    spec = get("mbpo-hopper").at_scale(scale)
+def cells_of(sweep: str, scale: str) -> dict[str, Benchmark]:
+    """By label, also those that the sweep leaves out at this scale."""
+    cells = get_sweep(sweep).cells
+    return {cell.label: cell.spec.at_scale(scale) for cell in cells}
+
+
+def test_mbpo_on_hopper_has_the_published_settings_at_its_published_size():
+    spec = get("mbpo-hopper").at_scale("paper")
     assert found(spec, HOPPER) == HOPPER
-    steps = {"default": 15_000, "paper": 5000 + 125_000}
-    assert spec.total_timesteps == steps[scale]
+    assert spec.total_timesteps == 5000 + 125_000
+
+
+def test_by_default_mbpo_on_hopper_differs_from_them_by_its_schedules_alone():
+    published = cells_of("mbpo-against-sac", "default")["mbpo-published"]
+    assert found(published, HOPPER) == HOPPER
+    spec = get("mbpo-hopper")
+    assert spec.total_timesteps == published.total_timesteps == 15_000
+    ours, theirs = spec.settings, published.settings
+    assert {name for name in ours if ours[name] != theirs[name]} == {
+        "agent.branched.length.first_epoch",
+        "agent.branched.length.last_epoch",
+        "agent.pace.exploration",
+    }
+
+
+def test_by_default_rollouts_grow_in_14_epochs_as_the_published_do_in_125():
+    ours, theirs = (
+        build(get("mbpo-hopper").at_scale(scale).agent.kwargs["branched"], {}).length
+        for scale in ("default", "paper")
+    )
+    grown = [(ours(epoch), theirs(round(epoch * 125 / 14))) for epoch in range(14)]
+    assert grown[0] == (1, 1) and grown[-1] == (10, 11)
+    assert all(0 <= longer - length <= 1 for length, longer in grown)
 
 
 def test_a_fit_waits_as_long_and_decays_as_the_published_one():
@@ -145,14 +172,14 @@ def test_sac_has_the_numbers_of_its_authors():
     [
         ("cs285-q6", "rlen0-updates5000", "rlen10"),
         ("mbpo-against-sac", "sac-updates20", "mbpo"),
+        ("mbpo-against-sac", "sac-published-updates20", "mbpo-published"),
     ],
 )
 def test_a_control_has_as_many_updates_as_what_has_a_model(sweep, control, beside):
-    cells = {cell.label: cell.spec for cell in get_sweep(sweep).cells}
     for scale in ("quick", "default", "paper"):
+        cells = cells_of(sweep, scale)
         one, other = (
-            to_json(cells[name].at_scale(scale))["agent"]["kwargs"]
-            for name in (control, beside)
+            to_json(cells[name])["agent"]["kwargs"] for name in (control, beside)
         )
         assert one["pace"] == other["pace"] and one["soft"] == other["soft"]
         assert "believed" not in one and "believed" in other
