@@ -35,6 +35,7 @@ from report import finish
 from stable_baselines3.common.logger import Logger
 from turns import turns
 
+from suite.agents.branching import Growing
 from suite.agents.replay import Mixture
 from suite.agents.soft_update import Soft, SoftUpdate
 from suite.running.process import prepare_process
@@ -45,6 +46,7 @@ from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import TS1
+from suite_bench.benchmarks.mbpo import SHORT
 
 OBS, ACTIONS, WIDTH, ROWS = 11, 3, 256, 256
 Work = Callable[[], Any]
@@ -144,12 +146,13 @@ def model_work(data: Experience) -> dict[str, Work]:
 def hours(seconds: dict[str, float]) -> dict[str, float]:
     """Core-hours a seed of the benchmarks, without environment and evaluation.
 
-    A fit of Hopper's model is counted with 12 epochs of 10,000 rows on average.
+    A fit of Hopper's model is counted with 12 epochs of 8,000 rows on average.
     """
-    steps = 10_000 - 1
-    fits = steps // 250 + 1
-    hopper = steps * 20 * seconds["ours"] + fits * 10 * seconds["branch"]
-    hopper += fits * 12 * (10_000 // 256) * seconds["fit"] / 20
+    steps, fits = 14_000 - 1, 14 * 4
+    grown = Growing(SHORT.first_epoch, SHORT.last_epoch, shortest=1, longest=15)
+    rollouts = 10 * 4 * sum(map(grown, range(14)))  # steps of 10,000 each
+    hopper = steps * 20 * seconds["ours"] + rollouts * seconds["branch"]
+    hopper += fits * 12 * (8_000 // 256) * seconds["fit"] / 20
     return {
         "mbpo-hopper": hopper / 3600,
         "sac-hopper": 14_000 * seconds["ours"] / 3600,
