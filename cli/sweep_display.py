@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from suite.runs import Progress as RunProgress
 
 Key = tuple[Path, int]
+SILENCE = 300.0  # seconds without a line, after which a log gets one
 
 
 class SweepScreen:
     """Shows the progress of a sweep on stderr; use it as a context manager.
+
+    On a terminal each job has a bar. Elsewhere, as in a cluster's log, a line tells of
+    all that run when there was none for five minutes.
 
     Args:
         jobs: What is to be done.
@@ -45,6 +49,8 @@ class SweepScreen:
         self._count, self._ended = len(jobs), 0
         self._running: dict[Key, Any] = {}
         self._values: dict[Key, str] = {}
+        self._stories: dict[Key, str] = {}  # of those that run, for a log
+        self._said = time.monotonic()
 
     def __enter__(self) -> SweepScreen:
         self._bar.start()
@@ -55,6 +61,7 @@ class SweepScreen:
 
     def say(self, line: str) -> None:
         """A line that stays."""
+        self._said = time.monotonic()
         self._console.print(line, soft_wrap=True, markup=False)
 
     def take(self, event: Event) -> None:
@@ -71,7 +78,7 @@ class SweepScreen:
         elif isinstance(event, Failed):
             self._end(job, f"failed: {explained(event.reason).format_message()}")
         elif isinstance(event, Held):
-            self._bar.remove_task(self._running.pop(key))
+            self._drop(key)
             self.say(f"{title(job)}  another process is at it; it is come back to")
 
     def _show(self, job: Job, progress: RunProgress) -> None:
@@ -83,25 +90,34 @@ class SweepScreen:
             value = progress.evaluation[metric]
             self._values[key] = unit(metric).named(metric, value)
         self._pace.take(key, progress.updates / (progress.total_updates or 1))
+        done = f"{progress.updates}/{progress.total_updates}"
+        story = "  ".join(filter(None, (done, self._values.get(key))))
+        self._stories[key] = f"{title(job)}  {story}"
         self._bar.update(
             self._running[key],
             total=progress.total_updates or 1,
             completed=progress.updates,
-            story=f"{progress.updates}/{progress.total_updates}  "
-            f"{self._values.get(key, '')}",
+            story=story,
         )
         self._tell_all()
 
     def _end(self, job: Job, told: str) -> None:
         self._ended += 1
         self._pace.take(_key(job), 1.0)
-        self._bar.remove_task(self._running.pop(_key(job)))
+        self._drop(_key(job))
         self.say(f"{self._ended}/{self._count}  {title(job)}  {told}{self._left()}")
         self._tell_all()
+
+    def _drop(self, key: Key) -> None:
+        self._bar.remove_task(self._running.pop(key))
+        self._stories.pop(key, None)
 
     def _tell_all(self) -> None:
         story = f"{self._ended}/{self._count}{self._left()}"
         self._bar.update(self._all, completed=self._pace.done, story=story)
+        is_log = not self._console.is_terminal
+        if is_log and self._stories and time.monotonic() - self._said >= SILENCE:
+            self.say("; ".join([story, *self._stories.values()]))
 
     def _left(self) -> str:
         seconds = self._pace.left()
