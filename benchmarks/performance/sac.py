@@ -35,9 +35,9 @@ from report import finish
 from stable_baselines3.common.logger import Logger
 from turns import turns
 
-from suite.agents.branching import Growing
 from suite.agents.replay import Mixture
 from suite.agents.soft_update import Soft, SoftUpdate
+from suite.parts import build
 from suite.running.process import prepare_process
 from suite.worldmodels.batches import Bootstrap
 from suite.worldmodels.branches import branches
@@ -46,7 +46,7 @@ from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.propagation import TS1
-from suite_bench.benchmarks.mbpo import SHORT
+from suite_bench.benchmarks.mbpo import MBPO_HOPPER
 
 OBS, ACTIONS, WIDTH, ROWS = 11, 3, 256, 256
 Work = Callable[[], Any]
@@ -149,8 +149,8 @@ def hours(seconds: dict[str, float]) -> dict[str, float]:
     A fit of Hopper's model is counted with 12 epochs of 8,000 rows on average.
     """
     steps, fits = 14_000 - 1, 14 * 4
-    grown = Growing(SHORT.first_epoch, SHORT.last_epoch, shortest=1, longest=15)
-    rollouts = 10 * 4 * sum(map(grown, range(14)))  # steps of 10,000 each
+    length = build(MBPO_HOPPER.agent.kwargs["branched"], {}).length
+    rollouts = 10 * 4 * sum(map(length, range(14)))  # steps of 10,000 each
     hopper = steps * 20 * seconds["ours"] + rollouts * seconds["branch"]
     hopper += fits * 12 * (8_000 // 256) * seconds["fit"] / 20
     return {
