@@ -18,6 +18,12 @@ settings.register_profile("suite", deadline=None, derandomize=True, database=Non
 settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def sb3_logs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where SB3 makes the folder that every ``learn`` of it leaves behind."""
+    os.environ["SB3_LOGDIR"] = str(tmp_path_factory.mktemp("sb3"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow tests last, so that a quick one fails first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -35,7 +35,8 @@ class ModelSimulation:
     a row does depends neither on the others nor on their number.
 
     A row whose numbers overflow, or that the model itself gives up (``Bounded``),
-    counts as blown up: it stays where it was.
+    counts as blown up: it stays where it was. A model that has seen no data steps by
+    its first weights, and the log says so once.
 
     Args:
         model: What to step.
@@ -50,6 +51,7 @@ class ModelSimulation:
         self.model, self.env, self.num_rows = model, env, num_rows
         self.seeds: dict[int, int] = {}  # of the coming reset; other rows draw theirs
         self._device = _device(model)
+        self._is_told = False  # whether the log has said that the model is unfitted
         self._needs_state = bool(getattr(model, "needs_state", False))
         shape, actions = env.observation_space.shape, env.action_space.shape
         assert shape is not None and actions is not None
@@ -85,6 +87,7 @@ class ModelSimulation:
     # -------------------------------------------------------------------- stepping
     def reset(self, ids: np.ndarray, rngs: Sequence[np.random.Generator]) -> None:
         """Start episodes: in the environment's state of a seed, given or drawn."""
+        self._tell_if_unfitted()
         states = np.zeros((padded(self.num_rows), self._state_size), np.float32)
         for row, rng in zip(ids.tolist(), rngs, strict=True):
             drawn = int(rng.integers(2**31))
@@ -102,6 +105,15 @@ class ModelSimulation:
                 "observation finite?"
             )
         self._put(ids, z)
+
+    def _tell_if_unfitted(self) -> None:
+        # Not refused: an environment may be made first and its model fitted later.
+        if not self._is_told and _is_unfitted(self.model):
+            self._is_told = True
+            log.warning(
+                "the model has seen no data and steps by its first weights; fit it, or "
+                "load one that is fitted"
+            )
 
     def _known(self, obs: Any, info: dict[str, Any]) -> np.ndarray:
         if not self._needs_state:
@@ -266,6 +278,11 @@ class ModelTask:
 def _device(model: Any) -> torch.device:
     weights = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
     return next((weight.device for weight in weights), torch.device("cpu"))
+
+
+def _is_unfitted(model: Any) -> bool:
+    parts = model.modules() if isinstance(model, torch.nn.Module) else ()
+    return not all(bool(getattr(part, "is_fitted", True)) for part in parts)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

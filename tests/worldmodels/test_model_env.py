@@ -333,6 +333,17 @@ def test_nan_weights_are_named_and_rows_that_run_away_are_cut(caplog):
     assert "left the finite numbers" in caplog.text
 
 
+def test_a_model_that_has_seen_no_data_is_told_once(caplog):
+    env = rows(2, TSInf(pendulum_dynamics()))
+    for _ in range(2):
+        env.reset(seed=0)
+    assert caplog.text.count("the model has seen no data") == 1
+    caplog.clear()
+    for known in (Pendulum(), TSInf(DYNAMICS)):
+        rows(2, known).reset(seed=0)
+    assert not caplog.text
+
+
 def test_spaces_and_models_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"starts from states \(B, 3\), got .*, 4\)"):
         ModelEnv(gym.make("MountainCarContinuous-v0"), _Wider(DYNAMICS))
