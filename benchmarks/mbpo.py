@@ -51,12 +51,14 @@ def soft(**changed: Any) -> Part:
 EPOCH = 1000
 
 
-LONG = {"total_timesteps": 5000 + 125 * EPOCH}
-PUBLISHED_PACE = {"agent.pace.exploration": 5000}
+# Published: random steps, and the epochs between which rollouts grow.
+EXPLORATION, GROWTH = 5000, (20, 150)
+LONG = {"total_timesteps": EXPLORATION + 125 * EPOCH}
+PUBLISHED_PACE = {"agent.pace.exploration": EXPLORATION}
 PUBLISHED = {
     **PUBLISHED_PACE,
-    "agent.branched.length.first_epoch": 20,
-    "agent.branched.length.last_epoch": 150,
+    "agent.branched.length.first_epoch": GROWTH[0],
+    "agent.branched.length.last_epoch": GROWTH[1],
 }
 
 
@@ -97,10 +99,16 @@ def _published_model() -> Part:
     )
 
 
-def _growing() -> Part:
-    # The published 125 epochs in 14; a pilot, seed 100, was seen before they were set.
-    epochs = {"first_epoch": 2, "last_epoch": 18, "shortest": 1, "longest": 15}
-    return Part("suite.agents.branching:Growing", epochs)
+def _growing(first_epoch: int, last_epoch: int) -> Part:
+    return Part(
+        "suite.agents.branching:Growing",
+        {
+            "first_epoch": first_epoch,
+            "last_epoch": last_epoch,
+            "shortest": 1,
+            "longest": 15,
+        },
+    )
 
 
 TINY = {
@@ -121,8 +129,9 @@ QUICK = {
 }
 
 
-MBPO_HOPPER = register_benchmark(
-    Benchmark(
+def mbpo_spec(exploration: int, first_epoch: int, last_epoch: int) -> Benchmark:
+    """MBPO for 15,000 real steps; its rollouts grow between these two epochs."""
+    return Benchmark(
         name="mbpo-hopper",
         about=(
             "Model-based policy optimisation on Hopper in 15,000 real steps: 20 "
@@ -135,11 +144,11 @@ MBPO_HOPPER = register_benchmark(
                 "believed": _published_model(),
                 "branched": Part(
                     "suite.agents.branching:Branched",
-                    {"starts": 100_000, "length": _growing()},
+                    {"starts": 100_000, "length": _growing(first_epoch, last_epoch)},
                 ),
                 "fit_every": 250,
                 "soft": soft(target_entropy=-1.0),
-                "pace": pace(1000, 1, 20, EPOCH),
+                "pace": pace(exploration, 1, 20, EPOCH),
                 "memory": Part(
                     "suite.agents.replay:Mixture", {"real_share": 0.05, "retained": 1}
                 ),
@@ -177,7 +186,6 @@ MBPO_HOPPER = register_benchmark(
             ),
         },
     )
-)
 
 
 def sac_spec(
@@ -215,9 +223,14 @@ def sac_spec(
     )
 
 
+def without_model(exploration: int) -> Benchmark:
+    """MBPO without its model, which is SAC."""
+    return sac_spec(20, exploration, {**LONG, **PUBLISHED_PACE}, target_entropy=-1.0)
+
+
+# The published 125 epochs in 14; a pilot, seed 100, was seen before they were set.
+MBPO_HOPPER = register_benchmark(mbpo_spec(1000, 2, 18))
 SAC_HOPPER = register_benchmark(sac_spec(1, 1000, LONG))
-# MBPO without its model.
-CONTROL = sac_spec(20, 1000, {**LONG, **PUBLISHED_PACE}, target_entropy=-1.0)
 register(
     Sweep(
         name="mbpo-against-sac",
@@ -229,12 +242,10 @@ register(
         cells=(
             Cell({"agent": "mbpo"}, MBPO_HOPPER, 20),
             Cell({"agent": "sac"}, SAC_HOPPER, 1),
-            Cell({"agent": "sac", "updates": 20}, CONTROL, 10),
-            Cell({"agent": "mbpo-published"}, MBPO_HOPPER.with_settings(PUBLISHED), 16),
+            Cell({"agent": "sac", "updates": 20}, without_model(1000), 10),
+            Cell({"agent": "mbpo-published"}, mbpo_spec(EXPLORATION, *GROWTH), 16),
             Cell(
-                {"agent": "sac-published", "updates": 20},
-                CONTROL.with_settings(PUBLISHED_PACE),
-                8,
+                {"agent": "sac-published", "updates": 20}, without_model(EXPLORATION), 8
             ),
         ),
         baseline="mbpo",
