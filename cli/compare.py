@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     default="final",
     show_default=True,
     metavar="PART",
-    help="final, last3 (mean of the last three), 2-15 (mean over those iterations) or "
-    "peak: the highest, of errors and times the lowest, which is biased.",
+    help="final, last3 (mean of the last three), 2-15 (mean over those iterations), 6 "
+    "(that one) or peak: the highest, of errors and times the lowest, which is biased.",
 )
 @click.option(
     "--confidence",

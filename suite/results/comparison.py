@@ -37,8 +37,9 @@ def span(text: str) -> Span:
     Args:
         text: ``"final"``, the last row; ``"last3"``, the mean of the last three rows,
             which leaves out what precedes all training; ``"2-15"``, the mean over those
-            iterations; ``"peak"``, the row of the largest number, or of the smallest
-            where the column's unit says that less is better, which is biased.
+            iterations, ``"6"`` that one alone; ``"peak"``, the row of the largest
+            number, or of the smallest where the column's unit says that less is
+            better, which is biased.
 
     Raises:
         ConfigError: If it is none of these.
@@ -52,16 +53,17 @@ def span(text: str) -> Span:
             f"mean of the last {found[1]}",
             lambda values, _: mean_of_last([*values.values()], int(found[1])),
         )
-    if found := re.fullmatch(r"(\d+)-(\d+)", text):
-        first, last = int(found[1]), int(found[2])
+    if found := re.fullmatch(r"(\d+)(?:-(\d+))?", text):
+        first, last = int(found[1]), int(found[2] or found[1])
         if first <= last:
+            over = f"mean over iterations {first} to {last}"
             return Span(
-                f"mean over iterations {first} to {last}",
+                over if first < last else f"iteration {first}",
                 lambda values, column: _mean_over(values, column, first, last),
             )
     raise ConfigError(
-        "a part of training is 'final', 'peak', 'last3' or iterations such as '2-15', "
-        f"got {text!r}"
+        "a part of training is 'final', 'peak', 'last3' or iterations such as '2-15' "
+        f"or '6', got {text!r}"
     )
 
 

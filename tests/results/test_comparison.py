@@ -70,6 +70,7 @@ def test_a_lower_confidence_makes_narrower_intervals():
         ("peak", (20, 26)),
         ("1-2", (5, 6)),
         ("2-4", (40 / 3, 18)),
+        ("3", (10, 26)),
     ],
 )
 def test_a_part_of_training_is_one_number_a_seed(part: str, values: tuple[float, ...]):
