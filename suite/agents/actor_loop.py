@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from suite.agents.place import place, take_place
 from suite.agents.squashed import BoxPolicy
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import Snapshot
 from suite.checkpoints import require_like
 from suite.worldmodels.experience import Experience
-from suite.wrappers import restorable
 
 
 class Walk(NamedTuple):
@@ -118,14 +117,11 @@ class ActorLoop:
         Raises:
             suite.arrays.NotRestorable: If the environment cannot be saved.
         """
-        restorable(self.env.env)
-        is_begun = self._obs is not None
         return {
-            "obs": self._obs,
+            **place(self.env.env, self._obs),
             "returns": list(self._returns),
             "lengths": list(self._lengths),
             "generator": self._generator.get_state(),
-            "env": self.env.snapshot().to_tree() if is_begun else None,
         }
 
     def load_state(self, tree: dict[str, Any]) -> None:
@@ -138,11 +134,8 @@ class ActorLoop:
         require_like(dict.fromkeys(tree), dict.fromkeys(names), "loop")
         require_like(tree["generator"], self._generator.get_state(), "generator")
         if tree["env"] is not None:
-            # For the form; the snapshot replaces every row.
-            obs = np.asarray(self.env.reset(), np.float32)
-            require_like(tree["obs"], obs, "obs")
-            require_like(tree["env"], self.env.snapshot().to_tree(), "env")
-            self.env.restore(Snapshot.from_tree(tree["env"]))
+            form = np.asarray(self.env.reset(), np.float32)
+            take_place(self.env.env, form, tree)
         self._obs = tree["obs"]
         self._returns, self._lengths = list(tree["returns"]), list(tree["lengths"])
         self._generator.set_state(tree["generator"])

@@ -13,10 +13,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from suite.agents.place import place, take_place
 from suite.agents.planned_policy import Imagination, PlannedPolicy
 from suite.agents.planning import Planner, forgotten
 from suite.agents.steps import Steps, came_to, experience, promised, returned
-from suite.arrays import Snapshot
 from suite.checkpoints import require_like
 from suite.envs.arguments import require_kind, require_not_negative, require_positive
 from suite.worldmodels.diagnostics import (
@@ -28,7 +28,6 @@ from suite.worldmodels.diagnostics import (
 from suite.worldmodels.experience import Experience
 from suite.worldmodels.fit import Fit
 from suite.worldmodels.stored import save_dynamics
-from suite.wrappers import restorable
 from suite.wrappers.stack import require_same_step
 
 _COUNTERS = ("num_timesteps", "iterations")
@@ -228,7 +227,6 @@ class MPC:
         Raises:
             suite.arrays.NotRestorable: If the environment cannot be saved.
         """
-        env, is_begun = restorable(self.envs), self._obs is not None
         return {
             "fit": self.fit.state(),
             "data": None if self.data is None else self.data.to_tree(),
@@ -238,10 +236,9 @@ class MPC:
                 "noise": self._noise.get_state(),
             },
             "counters": {name: getattr(self, name) for name in _COUNTERS},
-            "obs": self._obs,
+            **place(self.envs, self._obs),
             "returns": self._returns,
             "losses": self._losses,
-            "env": env.snapshot().to_tree() if is_begun else None,
         }
 
     def load_state(self, tree: dict[str, Any]) -> None:
@@ -261,7 +258,10 @@ class MPC:
         self._plans.generator.set_state(tree["generators"]["plans"])
         self._noise.set_state(tree["generators"]["noise"])
         self._returns, self._losses = tree["returns"].copy(), tree["losses"]
-        self._load_env(tree)
+        if tree["env"] is not None:
+            form = np.asarray(self.envs.reset(seed=0)[0], np.float32)
+            take_place(self.envs, form, tree)
+            self._obs = tree["obs"]
         if tree["data"] is not None:
             self.data = Experience.of(**tree["data"])
             self.policy.refresh()
@@ -269,17 +269,6 @@ class MPC:
     def save_model(self, folder: Path) -> None:
         """Write the dynamics, for ``load_dynamics``; see ``ModelBased``."""
         save_dynamics(self.fit.dynamics, folder)
-
-    def _load_env(self, tree: dict[str, Any]) -> None:
-        if tree["env"] is None:
-            return
-        env: Any = restorable(self.envs)
-        # For the form; the snapshot replaces every row.
-        obs = np.asarray(self.envs.reset(seed=0)[0], np.float32)
-        require_like(tree["obs"], obs, "obs")
-        require_like(tree["env"], env.snapshot().to_tree(), "env")
-        env.restore(Snapshot.from_tree(tree["env"]))
-        self._obs = tree["obs"]
 
 
 def _require_rows(env: gym.vector.VectorEnv, **counts: int) -> None:

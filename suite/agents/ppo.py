@@ -26,6 +26,7 @@ from suite.agents.advantages import (
     require_estimate,
 )
 from suite.agents.collection import collected, fill
+from suite.agents.place import place, take_place
 from suite.agents.state import (
     copy_critic,
     load_optimizer,
@@ -33,7 +34,7 @@ from suite.agents.state import (
     optimizer_state,
 )
 from suite.agents.vec import SnapshotVecEnv
-from suite.arrays import NotRestorable, Snapshot
+from suite.arrays import NotRestorable
 from suite.checkpoints import require_like
 from suite.wrappers import restorable
 
@@ -219,14 +220,12 @@ class PPO(sb3.PPO):
         """
         env = self._restorable_env()
         counters = {name: getattr(self, name) for name in _COUNTERS}
-        is_begun = self._last_obs is not None
         return {
             "policy": dict(self.policy.state_dict()),
             "optimizer": optimizer_state(self.policy.optimizer),
             "counters": counters,
-            "obs": self._last_obs,
+            **place(env.env, self._last_obs),
             "episode_starts": self._last_episode_starts,
-            "env": env.snapshot().to_tree() if is_begun else None,
             "advantage": _estimator_state(self.estimator),
         }
 
@@ -248,12 +247,9 @@ class PPO(sb3.PPO):
         if isinstance(estimator, StatefulAdvantage):
             estimator.load_state(tree["advantage"])
         if tree["env"] is not None:
-            obs = env.reset()  # for the form; the snapshot replaces every row
-            require_like(tree["obs"], obs, "obs")
             starts = np.ones(env.num_envs, bool)
             require_like(tree["episode_starts"], starts, "episode_starts")
-            require_like(tree["env"], env.snapshot().to_tree(), "env")
-            env.restore(Snapshot.from_tree(tree["env"]))
+            take_place(env.env, env.reset(), tree)
         self._last_obs, self._last_episode_starts = tree["obs"], tree["episode_starts"]
         self._continues = True
 
