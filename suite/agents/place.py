@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from suite.arrays import Snapshot
 from suite.checkpoints import require_like
 from suite.wrappers import restorable
 
 
-def place(env: Any, obs: np.ndarray | None) -> dict[str, Any]:
+def place(env: Any, obs: Any) -> dict[str, Any]:
     """The environment with its streams, and the observation to act on next.
 
     Use it in a learner's ``state()``; ``take_place`` is its inverse.
@@ -27,7 +25,7 @@ def place(env: Any, obs: np.ndarray | None) -> dict[str, Any]:
     return {"obs": obs, "env": None if obs is None else saved.snapshot().to_tree()}
 
 
-def take_place(env: Any, form: np.ndarray, tree: dict[str, Any]) -> None:
+def take_place(env: Any, form: Any, tree: dict[str, Any]) -> None:
     """Put an environment where a ``place`` says, with its streams.
 
     Args:
