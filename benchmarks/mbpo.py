@@ -4,8 +4,8 @@
 updates a step, 5 % real data, 7 networks of 4x200 units. ``paper`` has their schedules,
 too: 5,000 random steps, then 125,000 in which rollouts grow from 1 to 12 steps. In the
 first 15,000 of them a third is random and no rollout has two steps, so ``default``
-shrinks both: 1,000 random steps, as SAC has, and in the next 14,000 the growth that
-theirs has in nine times as many. What differs at every scale:
+shrinks both: 1,000 random steps, as SAC has, and in the next 14,000 rollouts that grow
+from 1 to 10, about nine times as fast as theirs. What differs at every scale:
 
 - Each network has its own soft bounds of the variance, as in all models here.
 - What the networks predict is normalised, too, so that errors on the rows held out and

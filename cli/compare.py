@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="PART",
     help="final, last3 (mean of the last three), 2-15 (mean over those iterations), 6 "
-    "(that one) or peak: the highest, of errors and times the lowest, which is biased.",
+    "(that one) or peak: the highest, of losses, errors and times the lowest, which is "
+    "biased.",
 )
 @click.option(
     "--confidence",
@@ -98,7 +99,8 @@ def _unit(column: str, metric: str, rows: Sequence[Compared]) -> Unit:
     """Of a known column; four digits of what nothing is known of."""
     if column == metric or column.rpartition("/")[2] in UNITS:
         return unit(column)
-    return plain_unit(value for row in rows for value in row.values.values())
+    values = (value for row in rows for value in row.values.values())
+    return plain_unit(column, values)
 
 
 def _print(heading: str, rows: Sequence[Compared], shown: Unit, percent: str) -> None:

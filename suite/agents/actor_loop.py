@@ -10,6 +10,7 @@ import torch
 
 from suite.agents.place import place, take_place
 from suite.agents.squashed import BoxPolicy
+from suite.agents.steps import stepped
 from suite.agents.vec import SnapshotVecEnv
 from suite.checkpoints import require_like
 from suite.worldmodels.experience import Experience
@@ -21,10 +22,13 @@ class Walk(NamedTuple):
     Attributes:
         real: The T N transitions, one step of all rows after the other.
         done: (T, N) bool, whether the episode ended or was cut off with the step.
+        unstable: (T, N) bool, whether the step was given up, so that there is nothing
+            to learn from what followed; see ``suite.agents.steps.Stepped``.
     """
 
     real: Experience
     done: torch.Tensor
+    unstable: torch.Tensor
 
 
 class ActorLoop:
@@ -47,8 +51,11 @@ class ActorLoop:
         self._lengths: list[int] = []
 
     def collect(self, steps: int, *, is_uniform: bool) -> Experience:
-        """The transitions of ``walk``, T N of them."""
-        return self.walk(steps, is_uniform=is_uniform).real
+        """The transitions of ``walk``, T N of them less those that were given up."""
+        found = self.walk(steps, is_uniform=is_uniform)
+        if not found.unstable.any():
+            return found.real
+        return found.real[~found.unstable.flatten()]
 
     def walk(self, steps: int, *, is_uniform: bool) -> Walk:
         """So many steps of every row, with the actions that the environment got.
@@ -68,24 +75,20 @@ class ActorLoop:
         rows, ends = [], []
         for _ in range(steps):
             actions = self._actions(self._obs, is_uniform)
-            obs, rewards, dones, infos = self.env.step(actions)
-            obs = np.asarray(obs, np.float32)
-            next_obs, terminated = obs, np.asarray(dones, np.float32)
-            if dones.any():
-                next_obs = obs.copy()
-                for row in np.flatnonzero(dones).tolist():
-                    next_obs[row] = infos[row]["terminal_observation"]
-                    # A time limit is not an end: the critics go on behind it.
-                    terminated[row] = not infos[row]["TimeLimit.truncated"]
-                    self._returns.append(infos[row]["episode"]["r"])
-                    self._lengths.append(infos[row]["episode"]["l"])
-            rows.append((self._obs, actions, rewards, next_obs, terminated))
-            ends.append(np.asarray(dones, bool))
-            self._obs = obs
+            found = stepped(self.env.env, actions)
+            if found.done.any():
+                episode = found.info["final_info"]["episode"]
+                self._returns += episode["r"][found.done].tolist()
+                self._lengths += episode["l"][found.done].tolist()
+            # A time limit is not an end: the critics go on behind it.
+            came_to = (found.rewards, found.next_obs, found.terminated)
+            rows.append((self._obs, actions, *came_to))
+            ends.append((found.done, found.unstable))
+            self._obs = found.obs
         columns = (np.concatenate(column) for column in zip(*rows, strict=True))
         device = str(self._policy.scale.device)
-        found = Experience.of(*columns, device=device)
-        return Walk(found, torch.as_tensor(np.stack(ends), device=device))
+        done, unstable = torch.as_tensor(np.stack(ends, axis=1), device=device)
+        return Walk(Experience.of(*columns, device=device), done, unstable)
 
     def _actions(self, obs: np.ndarray, is_uniform: bool) -> np.ndarray:
         policy = self._policy

@@ -90,24 +90,32 @@ class MBPO(SAC):
         }
         # Numbers of steps and updates; -1 steps is before the first fit.
         self._fitted_at, self._updates_since, self._length = -1, 0, 0
+        self._unseen = 0  # transitions that came after the last fit
         self._model_told: dict[str, float] = {}
         self._imagined: list[tuple[float, ...]] = []  # rows, their rewards, their ends
 
     # ---------------------------------------------------------------------- training
     def _add(self, real: Experience) -> None:
         super()._add(real)
+        self._unseen += len(real)
         self.data.add(self.believed.noised(real, self._streams["noise"]))
 
     def _learn(self) -> None:
         age = self.num_timesteps - self._fitted_at
         if self._fitted_at < 0 or age >= self.fit_every:
-            started, data = time.perf_counter(), self.data.all()
-            told = self.believed.judged(data[-age:]) if self._fitted_at >= 0 else {}
-            self._model_told = told | self.believed.refit(data)
-            self._fitted_at, self._updates_since = self.num_timesteps, 0
+            started = time.perf_counter()
+            self._fit()
             self._lengthen()
             self._spent("model", started)
         super()._learn()
+
+    def _fit(self) -> None:
+        data, told = self.data.all(), {}
+        if self._fitted_at >= 0 and self._unseen:
+            told = self.believed.judged(data[-self._unseen :])
+        self._model_told = told | self.believed.refit(data)
+        self._fitted_at = self.num_timesteps
+        self._updates_since = self._unseen = 0
 
     def _lengthen(self) -> None:
         """The rollouts' length from this fit on, and the memory that it asks for."""
@@ -116,9 +124,10 @@ class MBPO(SAC):
         length = self.branched.length(epoch)
         if length != self._length:
             self._length = length
-            fits, updates = pace.epoch / self.fit_every, pace.updates_per_epoch
-            rows = self.branched.rows_per_epoch(length, fits, updates)
-            self.memory.expect(rows)
+            # A fit waits for the block of steps in which it is due to be complete.
+            between = math.ceil(self.fit_every / pace.collect) * pace.collect
+            fits, updates = pace.epoch / between, pace.updates_per_epoch
+            self.memory.expect(self.branched.rows_per_epoch(length, fits, updates))
 
     def _before_update(self) -> None:
         if self.branched.is_due(self._updates_since):
@@ -170,6 +179,7 @@ class MBPO(SAC):
                 "fitted_at": self._fitted_at,
                 "updates_since": self._updates_since,
                 "length": self._length,
+                "unseen": self._unseen,
             },
             "told": dict(self._model_told),
         }
@@ -190,7 +200,7 @@ class MBPO(SAC):
             stream.set_state(tree["streams"][name])
         counts = tree["counts"]
         self._fitted_at, self._length = counts["fitted_at"], counts["length"]
-        self._updates_since = counts["updates_since"]
+        self._updates_since, self._unseen = counts["updates_since"], counts["unseen"]
         self._model_told = dict(tree["told"])
 
     def save_model(self, folder: Path) -> None:

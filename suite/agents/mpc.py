@@ -16,7 +16,7 @@ import torch
 from suite.agents.place import place, take_place
 from suite.agents.planned_policy import Imagination, PlannedPolicy
 from suite.agents.planning import Planner, forgotten
-from suite.agents.steps import Steps, came_to, experience, promised, returned
+from suite.agents.steps import Steps, experience, promised, returned, stepped
 from suite.checkpoints import require_like
 from suite.envs.arguments import require_kind, require_not_negative, require_positive
 from suite.worldmodels.diagnostics import (
@@ -153,15 +153,13 @@ class MPC:
             actions, values = self._act(self._obs)
             done_actions = self.policy.actions.to_env(actions)
             started = time.perf_counter()
-            obs, rewards, terminated, truncated, info = self.envs.step(done_actions)
+            found = stepped(self.envs, done_actions)
             seconds += time.perf_counter() - started
-            done = terminated | truncated
-            self._plans.memory = forgotten(self._plans.memory, done)
-            obs = np.asarray(obs, np.float32)
-            ends = (rewards, came_to(obs, done, info), terminated, done)
-            found = (self._obs, actions.cpu().numpy(), *ends, values)
-            rows.append((*found, self._ended(rewards, done)))
-            self._obs = obs
+            self._plans.memory = forgotten(self._plans.memory, found.done)
+            ends = (found.terminated, found.done, found.unstable)
+            met = (self._obs, actions.cpu().numpy(), found.rewards, found.next_obs)
+            rows.append((*met, *ends, values, self._ended(found.rewards, found.done)))
+            self._obs = found.obs
         self.num_timesteps += count * self.envs.num_envs
         return Steps(*(np.stack(each) for each in zip(*rows, strict=True))), seconds
 
@@ -185,7 +183,8 @@ class MPC:
             return {}
         told: dict[str, float] = {}
         dynamics = self.fit.dynamics
-        found = windows(steps.obs, steps.actions, steps.next_obs, steps.done)
+        stretches = (steps.obs, steps.actions, steps.next_obs, steps.done)
+        found = windows(*stretches, unstable=steps.unstable)
         if found is not None:
             errors = prediction_errors(dynamics, found) | calibration(dynamics, found)
             told |= {f"model/{name}": value for name, value in errors.items()}

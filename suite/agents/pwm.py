@@ -220,7 +220,7 @@ class PWM:
         is_uniform = self.num_timesteps < pace.exploration
         found = self.loop.walk(pace.collect // self.env.num_envs, is_uniform=is_uniform)
         self.num_timesteps += len(found.real)
-        self.memory.add(found.real, found.done)
+        self.memory.add(found.real, found.done, found.unstable)
         self._spent("rollout", started)
 
     def _anneal(self, total_timesteps: int) -> float:

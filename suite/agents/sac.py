@@ -104,8 +104,9 @@ class SAC:
         is_uniform = self.num_timesteps < pace.exploration
         steps = pace.collect // self.env.num_envs
         found = self.loop.collect(steps, is_uniform=is_uniform)
-        self.num_timesteps += len(found)
-        self._add(found)
+        self.num_timesteps += steps * self.env.num_envs
+        if len(found):
+            self._add(found)
         self._spent("rollout", started)
 
     def _add(self, real: Experience) -> None:

@@ -14,6 +14,7 @@ from suite.worldmodels.subsequences import Subsequences
 
 _FIRST = 256  # moments of the first table; it doubles up to the capacity
 _ROUNDS = 20  # of draws that may miss, before all pieces are looked for
+_UNSTABLE = 2.0  # in the last column, where 1 is the end of an episode
 
 
 class SequenceMemory:
@@ -50,18 +51,25 @@ class SequenceMemory:
         """Steps inside."""
         return self._size * (0 if self._table is None else self._table.shape[1])
 
-    def add(self, real: Experience, done: torch.Tensor) -> None:
+    def add(
+        self,
+        real: Experience,
+        done: torch.Tensor,
+        unstable: torch.Tensor | None = None,
+    ) -> None:
         """Put T moments in, the newest that fit if there are too many.
 
         Args:
             real: T N transitions, one moment of all rows after the other.
             done: (T, N) bool, whether the episode ended or was cut off with the step.
+            unstable: (T, N) bool, whether the step was given up, so that it belongs to
+                no piece; None if none was.
 
         Raises:
             ValueError: If they are of other rows or sizes than those inside, or of more
                 rows than the capacity.
         """
-        moments = _moments(real, done)
+        moments = _moments(real, done, unstable)
         table = self._fitting(moments, _widths(real))
         moments = moments[-self._limit(moments.shape[1]) :]
         places = (self._next + torch.arange(len(moments))) % self._limit(table.shape[1])
@@ -163,22 +171,26 @@ class SequenceMemory:
         found = table[places.to(table.device), rows.to(table.device)]
         terminated, done = found[..., -2] > 0, found[..., -1] > 0
         # In the order of time, the first thing that ends a piece must be its
-        # termination; what lies beyond the newest moment ends it like a cut.
+        # termination; what lies beyond the newest moment ends it like a cut, and a
+        # step that was given up is a cut before itself.
         cut = (done & ~terminated)[:-1] | (ages[1:] >= self._size).to(done.device)
+        unstable = found[..., -1] == _UNSTABLE
+        cut |= unstable[1:]
         ends = terminated[:-1].cumsum(dim=0) > 0
-        return found[:, ~(cut & ~ends).any(dim=0)]
+        return found[:, ~((cut & ~ends).any(dim=0) | unstable[0])]
 
     def _starts(
         self, table: torch.Tensor, steps: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Ages and rows (P,) of all moments that a piece begins at."""
-        flags = table[..., -2:].cpu().roll(-self._oldest(table), dims=0) > 0
-        terminated, done = flags.unbind(dim=-1)
+        flags = table[..., -2:].cpu().roll(-self._oldest(table), dims=0)
+        terminated, done = (flags > 0).unbind(dim=-1)
         ages = torch.arange(len(done))[:, None]
         # When the episode of each moment ends; the memory's end counts like a cut.
         last = torch.where(done, ages, len(done) - 1).flip(0).cummin(dim=0).values
         last = last.flip(0)
         ends = terminated.gather(0, last)
+        steps = steps + (flags[..., -1] == _UNSTABLE).gather(0, last)  # less that one
         ages, rows = (ends | (last - ages >= steps - 1)).nonzero(as_tuple=True)
         return ages, rows
 
@@ -233,16 +245,21 @@ class SequenceMemory:
         self._table = None if table is None else table.to(device, copy=True)
 
 
-def _moments(real: Experience, done: torch.Tensor) -> torch.Tensor:
+def _moments(
+    real: Experience, done: torch.Tensor, unstable: torch.Tensor | None
+) -> torch.Tensor:
     """(T, N, 2 S + A + 3)."""
     if done.numel() != len(real):
         raise ValueError(
             f"done (T, N) must be of all {len(real)} transitions, got shape "
             f"{tuple(done.shape)}"
         )
+    ends = done.to(real.rewards)
+    if unstable is not None:
+        ends = ends.masked_fill(unstable, _UNSTABLE)
     columns = (
         *(real.states, real.actions, real.rewards[:, None], real.next_states),
-        *(real.terminated[:, None], done.flatten()[:, None].to(real.rewards)),
+        *(real.terminated[:, None], ends.flatten()[:, None]),
     )
     return torch.cat(columns, dim=1).unflatten(0, tuple(done.shape))
 

@@ -91,19 +91,25 @@ UNITS = {
 }
 
 
+# A word of the name of what is best where it is least.
+_LESS = re.compile(r"(?:^|_)(?:loss|error|mse|nll|misfit)(?:_|$)")
+
+
 def unit(metric: str, values: Iterable[float] = ()) -> Unit:
     """The unit of a metric; one that nothing is said of is a share in [0, 1].
 
     A column of metrics.csv, such as train/return_mean, has that of its last part; one
-    that nothing is said of is a plain number, with four digits of the largest value.
+    that nothing is said of is a plain number, as are losses and errors wherever they
+    stand.
     """
     kind, _, name = metric.rpartition("/")
-    if kind and name not in UNITS:
-        return plain_unit(values)
-    return UNITS.get(name, SHARE)
+    if name in UNITS:
+        return UNITS[name]
+    return plain_unit(metric, values) if kind or _LESS.search(name) else SHARE
 
 
-def plain_unit(values: Iterable[float]) -> Unit:
-    """No unit, and four digits of the largest of these values."""
+def plain_unit(column: str, values: Iterable[float]) -> Unit:
+    """No unit, and four digits of the largest of a column's values."""
     largest = max(map(abs, values), default=0.0) or 1.0
-    return Unit("", digits=max(0, 3 - math.floor(math.log10(largest))))
+    best = min if _LESS.search(column.rpartition("/")[2]) else max
+    return Unit("", best=best, digits=max(0, 3 - math.floor(math.log10(largest))))

@@ -39,6 +39,7 @@ def windows(
     next_states: Any,
     done: Any,
     *,
+    unstable: Any = False,
     horizon: int = STEPS[-1],
     most: int = MOST_WINDOWS,
 ) -> Windows | None:
@@ -49,6 +50,7 @@ def windows(
         actions: (T, K, A).
         next_states: (T, K, S), never those of the next episode.
         done: (T, K) bool, whether an episode ended with the step.
+        unstable: (T, K) bool, whether the step was given up and is no part of any.
         horizon: H.
         most: B at most.
 
@@ -59,7 +61,8 @@ def windows(
         torch.as_tensor(np.asarray(each), dtype=torch.float32)
         for each in (states, actions, next_states)
     )
-    first, row = _starts(np.asarray(done), horizon)
+    done = np.asarray(done)
+    first, row = _starts(done, np.broadcast_to(unstable, done.shape), horizon)
     if not len(first):
         return None
     chosen = np.linspace(0, len(first) - 1, min(most, len(first))).round().astype(int)
@@ -69,13 +72,16 @@ def windows(
     return Windows(torch.cat([states[steps, row], last[None]]), actions[steps, row])
 
 
-def _starts(done: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+def _starts(
+    done: np.ndarray, unstable: np.ndarray, horizon: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Steps and rows at which no episode ends before the window's last step."""
     total = len(done) - horizon + 1
     if total < 1:
         return np.empty(0, int), np.empty(0, int)
     ends = np.concatenate([np.zeros((1, done.shape[1]), int), done.cumsum(axis=0)])
-    first, row = np.nonzero(ends[horizon - 1 :][:total] == ends[:total])
+    goes_on = ends[horizon - 1 :][:total] == ends[:total]
+    first, row = np.nonzero(goes_on & ~unstable[horizon - 1 :][:total])
     return first, row
 
 
@@ -140,12 +146,12 @@ def outcome_errors(dynamics: LearnedDynamics, data: Experience) -> dict[str, flo
         mean = dynamics.predict(state, action).mean.mean(dim=0)
         outcome = torch.cat([outcome.to(mean), mean[:, size:]], dim=1)
     _, reward, ends = dynamics.settle(state, action, outcome)
-    rewards = data.rewards.double()
+    rewards = data.rewards.cpu().double()
     spread = float(rewards.std(correction=0))
     error = (reward.cpu().double() - rewards).square().mean().sqrt()
     return {
         "reward_error": float(error) / (spread if spread > STD_FLOOR else 1.0),
-        "end_error": float((ends.cpu() != (data.terminated > 0)).double().mean()),
+        "end_error": float((ends.cpu() != (data.terminated.cpu() > 0)).double().mean()),
     }
 
 

@@ -213,7 +213,8 @@ class Bounded(ModelWrapper):
     ) -> Transition:
         """One step under actions (B, A)."""
         found = self.model.step(z.inner, action, generator=generator)
-        is_unknown = self.uncertainty(self.measure, z, action) > self.threshold
+        # What is NaN is not known either.
+        is_unknown = ~(self.uncertainty(self.measure, z, action) <= self.threshold)
         return found._replace(next_z=BoundedZ(found.next_z, is_unknown))
 
     def state(self, z: BoundedZ) -> torch.Tensor:

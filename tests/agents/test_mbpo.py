@@ -427,6 +427,22 @@ def test_it_fits_imagines_and_updates_as_often_as_told():
     assert told[1]["imagined/rows"] == 5 * 3 * 10
 
 
+@pytest.mark.parametrize(("collect", "fit_every"), [(4, 20), (20, 30), (40, 10)])
+def test_what_is_imagined_stays_as_many_epochs_as_told(collect, fit_every):
+    agent = made(
+        branched=Branched(10),
+        fit_every=fit_every,
+        memory=Mixture(retained=2),
+        pace=Pace(exploration=120, collect=collect, updates=1, epoch=120),
+    )
+    told = list(agent.iterate(120 * 5))
+    rows = [each["imagined/rows"] for each in told]
+    # The first epoch is exploration, the next one starts with a fit of its own.
+    assert rows[2] == rows[3] == rows[4] > 0
+    inside = [each["buffer/imagined"] for each in told]
+    assert inside[2] == inside[3] == inside[4] == 2 * rows[4]
+
+
 def test_time_limits_are_no_ends_and_ends_are():
     agent = SAC(slide(4), pace=PACE)
     agent.env.seed(0)

@@ -358,14 +358,19 @@ def test_iterations_do_not_cut_a_fit_with_a_holdout_into_rounds():
 
 
 # -------------------------------------------------------- what is told, by hand
-def steps(rewards: Any, terminated: Any, truncated: Any, values: Any) -> Steps:
+def steps(
+    rewards: Any, terminated: Any, truncated: Any, values: Any, unstable: Any = False
+) -> Steps:
     """One row."""
     columns = [np.array(each, float)[:, None] for each in (rewards, values)]
     terminated, truncated = np.array([terminated, truncated], bool)[:, :, None]
     done, none = terminated | truncated, np.zeros((len(rewards), 1, 1))
     returns = np.where(done, columns[0], np.nan)
     return Steps(
-        *(none, none, columns[0], none, terminated, done, columns[1]), returns=returns
+        *(none, none, columns[0], none, terminated, done),
+        unstable=np.broadcast_to(np.reshape(unstable, (-1, 1)), done.shape),
+        values=columns[1],
+        returns=returns,
     )
 
 
@@ -381,6 +386,14 @@ def test_a_plans_value_is_held_against_the_rewards_until_the_episodes_end():
     told = promised(found, 2)
     assert told == {"plan/real": (3 + 6 + 24) / 3, "plan/predicted": (10 + 20 + 40) / 3}
     assert promised(found, 6) == {}
+
+
+def test_a_plan_whose_step_was_given_up_is_held_against_nothing():
+    lost = np.array([0, 0, 1, 0, 0], bool)
+    found = steps([1, 2, 0, 8, 16], [0] * 5, lost, [10, 20, 30, 40, 50], lost)
+    # From 0: 1 + 2; from 3: 8 + 16; the steps from 1 and 2 meet the one given up.
+    wanted = {"plan/real": (3 + 24) / 2, "plan/predicted": (10 + 40) / 2}
+    assert promised(found, 2) == wanted
 
 
 def test_returns_are_of_the_episodes_that_ended():

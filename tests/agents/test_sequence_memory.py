@@ -20,11 +20,14 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def told(ends: list[str], first: int = 0) -> tuple[Experience, torch.Tensor]:
+def told(
+    ends: list[str], first: int = 0
+) -> tuple[Experience, torch.Tensor, torch.Tensor]:
     """Moments that tell which they are: row n at time t shows 1000 n + t.
 
     Args:
-        ends: For each row a letter a step: T where it terminates, c where it is cut.
+        ends: For each row a letter a step: T where it terminates, c where it is cut, u
+            where it is given up.
         first: Time of the first step.
     """
     steps, rows = len(ends[0]), len(ends)
@@ -32,9 +35,10 @@ def told(ends: list[str], first: int = 0) -> tuple[Experience, torch.Tensor]:
     now = (time + 1000 * torch.arange(rows).repeat(steps))[:, None]
     letters = np.array([list(row) for row in ends]).T.ravel()
     terminated = torch.tensor(letters == "T")
-    done = terminated | torch.tensor(letters == "c")
+    unstable = torch.tensor(letters == "u").view(steps, rows)
+    done = terminated | torch.tensor(letters != ".")
     real = Experience(now, -now, now[:, 0] / 2, now + 0.5, terminated.float())
-    return real, done.view(steps, rows)
+    return real, done.view(steps, rows), unstable
 
 
 def filled(*ends: str, capacity: int = 1000) -> SequenceMemory:
@@ -77,10 +81,21 @@ def test_a_cut_after_a_termination_does_not_matter_and_before_it_does():
     assert sorted(starts(filled("T.c....."), 3)) == [0, 3, 4, 5]
     assert sorted(starts(filled(".cT....."), 3)) == [2, 3, 4, 5]
     # Terminated at the time limit: a termination.
-    real, done = told(["..T"])
     memory = SequenceMemory(10)
-    memory.add(real, done)
+    memory.add(*told(["..T"]))
     assert sorted(starts(memory, 3)) == [0, 1, 2]
+
+
+def test_a_step_that_was_given_up_is_in_no_piece():
+    memory = filled("...u....", ".....u..")
+    assert sorted(starts(memory, 3)) == [0, 4, 5, 1000, 1001, 1002]
+    assert sorted(starts(memory, 1)) == [
+        *(0, 1, 2, 4, 5, 6, 7),
+        *(1000, 1001, 1002, 1003, 1004, 1006, 1007),
+    ]
+    # What was acted on is a state all the same.
+    assert 3 in memory.states(400, generator())[:, 0].tolist()
+    assert sorted(starts(filled("T.u....."), 3)) == [0, 3, 4, 5]
 
 
 def test_pieces_that_are_rare_are_all_found_and_drawn_alike():
@@ -92,8 +107,8 @@ def test_pieces_that_are_rare_are_all_found_and_drawn_alike():
 
 @pytest.mark.parametrize("capacity", [1000, 14])
 def test_what_is_looked_for_is_what_is_accepted(capacity):
-    memory = filled("..c.T....", "T..Tc..T.", ".......c.", capacity=capacity * 3)
-    memory.add(*told(["...c.T.T", "......c.", "........"], first=9))
+    memory = filled("..c.T....", "T..Tc..T.", "..u....c.", capacity=capacity * 3)
+    memory.add(*told(["...c.T.T", "..uT..c.", ".......u"], first=9))
     table = memory._filled()
     ages = torch.arange(len(table)).repeat_interleave(3)
     rows = torch.arange(3).repeat(len(table))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from suite.results.units import POINTS, SHARE, Unit, unit
 
 
@@ -20,6 +22,24 @@ def test_an_error_is_best_where_it_is_least():
     error = unit("error_1s")
     assert error.best([0.3, 0.1, 0.2]) == 0.1 and SHARE.best([0.3, 0.1]) == 0.3
     assert error.written(0.123) == "12.3 cm" and error.within(-1.0) == 0
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("model/holdout_error", "model/error_10", "model/nll", "train/critic_loss"),
+        *("train_loss_0", "model/train_loss_2", "one_step_error", "pos_mse", "error_5"),
+    ],
+)
+def test_losses_and_errors_are_best_where_they_are_least_and_no_shares(column):
+    found = unit(column, [1.5])
+    assert found.best([0.3, -0.1, 0.2]) == -0.1
+    assert found.written(1.5) == "1.500" and found.within(-2.0) == -2
+
+
+@pytest.mark.parametrize("column", ["train/lossless", "plan/real", "train/entropy"])
+def test_of_other_columns_the_highest_is_picked(column):
+    assert unit(column).best([0.3, 0.1]) == 0.3
 
 
 def test_a_unit_is_not_said_twice():

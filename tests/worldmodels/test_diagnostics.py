@@ -48,6 +48,15 @@ def test_windows_never_reach_beyond_an_episodes_end():
     assert windows(states, states, states, ~done, horizon=3) is None
 
 
+def test_windows_have_no_step_that_was_given_up():
+    done = np.zeros((6, 1), bool)
+    done[2] = True
+    states = counted(6, 1)
+    assert windows(states, states, states, done, unstable=done, horizon=4) is None
+    found = windows(states, states, states, done, unstable=done, horizon=2)
+    assert found is not None and found.states[0].flatten().tolist() == [0, 30, 40]
+
+
 def straight(steps: int = 10) -> Windows:
     """x' = x + 1 from 0 and from 4, under actions 1."""
     start = torch.tensor([[0.0], [4.0]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -72,6 +74,15 @@ def test_wrappers_nest_either_way():
             model, model.start(torch.tensor([[0.0], [1.0]])), torch.zeros(1, 2, 1), 1
         )
         assert found.truncated.tolist() == [[False, True]]
+
+
+def test_an_uncertainty_that_is_nan_is_not_believed():
+    def unsure(prediction: Any, state_size: int) -> torch.Tensor:
+        return torch.tensor([0.0, float("nan"), float("inf")])
+
+    model = Bounded(Mean(far_model()), 1.0, unsure)
+    found = model.step(model.start(torch.zeros(3, 1)), torch.zeros(3, 1))
+    assert model.truncated(found.next_z).tolist() == [False, True, True]
 
 
 def test_an_environment_truncates_where_its_model_gives_up():
