@@ -85,6 +85,18 @@ class ToyVectorEnv(BatchEnv):
         )
 
 
+class ChosenSteps(ToyVectorEnv):
+    """The toy with three choices."""
+
+    def __init__(self, num_envs: int = 4, autoreset_mode: str = "same_step"):
+        super().__init__(num_envs, autoreset_mode=autoreset_mode)
+        self.single_action_space = gym.spaces.Discrete(3)
+        self.action_space = gym.spaces.MultiDiscrete([3] * num_envs)
+
+    def step(self, actions: np.ndarray) -> Any:
+        return super().step(actions[:, None] - 1.0)
+
+
 class Dice(GAE):
     """An estimator with noise from the global generators, as careless code has."""
 
@@ -151,6 +163,7 @@ class Trouble:
 
 if "Toy-v0" not in gym.registry:
     gym.register("Toy-v0", vector_entry_point="toys:ToyVectorEnv")
+    gym.register("ChosenToy-v0", vector_entry_point="toys:ChosenSteps")
 
 TOY = Benchmark(
     name="toy",

@@ -69,7 +69,9 @@ class Fitted:
         propagation: Makes a model of its dynamics: ``TS1`` as published, ``Mean`` in
             CS285, or a function that wraps one in ``Penalised`` or ``Bounded``.
         steps: Gradient steps of a fit; None ends it by the holdout's patience.
-        data_noise: Ratio of ``Experience.noised``, which the model's data get.
+        data_noise: Ratio of ``Experience.noised``, which the model's data get: of the
+            means over what is added at a time, so that ``Pace(collect=...)`` should be
+            hundreds of steps.
         device: ``"cpu"`` or ``"cuda"``.
 
     Raises:

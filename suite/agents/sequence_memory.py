@@ -190,7 +190,8 @@ class SequenceMemory:
         last = torch.where(done, ages, len(done) - 1).flip(0).cummin(dim=0).values
         last = last.flip(0)
         ends = terminated.gather(0, last)
-        steps = steps + (flags[..., -1] == _UNSTABLE).gather(0, last)  # less that one
+        # A step that was given up is not counted.
+        last = last - (flags[..., -1] == _UNSTABLE).gather(0, last).long()
         ages, rows = (ends | (last - ages >= steps - 1)).nonzero(as_tuple=True)
         return ages, rows
 

@@ -76,7 +76,9 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
             )
     true, done = np.stack(obs), np.zeros((steps, 1), bool)
     module = "suite.worldmodels.diagnostics"
-    given = (true[:-1], np.stack(actions), true[1:], done)
+    space = env.single_action_space
+    taken = resolve(f"{module}:model_actions")(space, np.stack(actions))
+    given = (true[:-1], taken, true[1:], done)
     found = resolve(f"{module}:windows")(*given, horizon=steps)
     trajectory = resolve(f"{module}:open_loop")(dynamics, found)
     return Predicted(spec.name, true[:, 0], trajectory[:, 0, 0].numpy())

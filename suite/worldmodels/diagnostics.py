@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import torch
 
@@ -31,6 +32,13 @@ class Windows(NamedTuple):
 
     states: torch.Tensor
     actions: torch.Tensor
+
+
+def model_actions(space: gym.Space, actions: np.ndarray) -> np.ndarray:
+    """Actions of a space as a model takes them: choices (...) one-hot, (..., A)."""
+    if isinstance(space, gym.spaces.Discrete):
+        return np.eye(int(space.n), dtype=np.float32)[actions - space.start]
+    return actions
 
 
 def windows(

@@ -77,7 +77,8 @@ class ImaginedScore:
             actions: (B, K, H, A).
 
         Returns:
-            (B, K); NaN or infinite where a particle's reward became so before its end.
+            (B, K); NaN or infinite where a particle's observation or reward became so
+            before its end.
 
         Raises:
             ValueError: If a shape is another.
@@ -111,7 +112,10 @@ class ImaginedScore:
             found = self.model.step(z, actions[:, step], generator=self.generator)
             if step == 0:
                 require_outcome(found, len(actions))
-            z, paid = found.next_z, found.reward
+            z = found.next_z
+            # A reward need not look at all of a state; a sum is finite where all are.
+            is_known = self.model.observe(z).sum(dim=-1).isfinite()
+            paid = torch.where(is_known, found.reward, torch.nan)
             unsure = running & truncated(self.model, z, found.terminated)
             left = torch.where(unsure, self.horizon - step, left)
             running = running & ~unsure

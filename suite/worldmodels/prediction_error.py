@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from suite.envs.arguments import require_positive
@@ -13,6 +12,7 @@ from suite.evaluation import require_finite
 from suite.worldmodels.diagnostics import (
     STEPS,
     calibration,
+    model_actions,
     one_step_error,
     prediction_errors,
     windows,
@@ -82,13 +82,6 @@ class PredictionError:
             **calibration(dynamics, found),
         }
 
-    def _seen(self, actions: np.ndarray) -> np.ndarray:
-        """Actions as a model takes them: choices one-hot."""
-        space = self._env.single_action_space
-        if isinstance(space, gym.spaces.Discrete):
-            return np.eye(int(space.n), dtype=np.float32)[actions - space.start]
-        return actions
-
     def _played(self, key: int) -> tuple[np.ndarray, ...]:
         """Observations, actions, next observations and ends, (T, K, ...)."""
         words = np.random.SeedSequence([self.seed, key]).generate_state(2)
@@ -100,6 +93,7 @@ class PredictionError:
             actions = space.sample()
             next_obs, _, terminated, truncated, _ = self._env.step(actions)
             done = terminated | truncated
-            steps.append((obs, self._seen(actions), next_obs, done))
+            given = model_actions(self._env.single_action_space, actions)
+            steps.append((obs, given, next_obs, done))
             obs = next_obs
         return tuple(np.stack(column) for column in zip(*steps, strict=True))  # pyright: ignore[reportReturnType]

@@ -174,7 +174,8 @@ class EnsembleScore:
             actions: (B, K, H, A).
 
         Returns:
-            (B, K).
+            (B, K); NaN or infinite where a member's state or reward became so before
+            its end.
 
         Raises:
             ValueError: If a shape is another.
@@ -228,6 +229,10 @@ class EnsembleScore:
                 f"states {tuple(visited[1:].shape)}, got {tuple(rewards.shape)}; index "
                 "the last axis, as in state[..., 0]"
             )
+        # A reward need not look at all of a state. A sum is finite where all terms are,
+        # and a tenth of the price of asking each.
+        is_known = visited[1:].sum(dim=-1).isfinite()
+        rewards = torch.where(is_known, rewards, torch.nan)
         if self.terminated is None:
             return rewards
         ended = self.terminated(visited[1:-1])

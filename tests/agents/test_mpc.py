@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from toys import TOY_MPC, ToyVectorEnv
+from toys import TOY_MPC, ChosenSteps, ToyVectorEnv
 
 from suite.agents import mpc, planned_policy
 from suite.agents.model_fit import ModelFit
@@ -143,18 +143,6 @@ def test_a_probabilistic_ensemble_is_judged_for_its_calibration():
     )
     *_, last = made.iterate(240)
     assert 0 <= last["model/coverage_90"] <= 1 and np.isfinite(last["model/nll"])
-
-
-class ChosenSteps(ToyVectorEnv):
-    """The toy with three choices."""
-
-    def __init__(self, num_envs: int = 4, autoreset_mode: str = "same_step"):
-        super().__init__(num_envs, autoreset_mode=autoreset_mode)
-        self.single_action_space = gym.spaces.Discrete(3)
-        self.action_space = gym.spaces.MultiDiscrete([3] * num_envs)
-
-    def step(self, actions: np.ndarray) -> Any:
-        return super().step(actions[:, None] - 1.0)
 
 
 def test_discrete_actions_are_planned_as_choices():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from toys import TOY_MBPO, TOY_MODEL, TOY_MPC, TOY_PPO, TOY_PWM
 
 from suite import load_policy
+from suite.benchmark import Env
+from suite.parts import Part
 from suite.results.predictions import Predicted, predicted
 from suite.running.run_folder import RunFolder
 from suite.runs import run_seed
@@ -40,6 +43,28 @@ def test_a_finished_seeds_model_is_drawn_beside_the_truth(tmp_path, spec):
     assert done.exit_code == 0, done.output
     assert "mean prediction error over 2 states: " in done.stdout
     assert (home / "predictions.png").stat().st_size > 1000
+
+
+def test_a_model_of_choices_is_given_them_one_hot(tmp_path):
+    ensemble = Part(
+        "suite.worldmodels.ensemble:Ensemble",
+        {"members": 2, "inputs": 4, "outputs": 2, "hidden": [8]},
+    )
+    proposal = Part("suite.agents.proposals:Categorical", {})
+    settings = {
+        "agent.planner": Part(
+            "suite.agents.planners:CEM",
+            {"horizon": 3, "candidates": 6, "elites": 3, "proposal": proposal},
+        ),
+        "agent.fit.dynamics": Part(
+            "suite.worldmodels.learned:LearnedDynamics", {"ensemble": ensemble}
+        ),
+    }
+    spec = replace(
+        TOY_MPC.with_settings(settings), env=Env("toys:ChosenToy-v0", num_envs=4)
+    )
+    found = predicted(finished(spec, tmp_path), steps=1, seed=3)
+    assert np.isfinite(found.predicted).all() and found.true.shape == (2, 1)
 
 
 def test_the_error_is_the_mean_square_over_all_states_but_the_last():

@@ -227,6 +227,27 @@ def test_what_the_model_dreams_of_where_it_is_unsure_is_not_believed(dream: floa
     torch.testing.assert_close(found, torch.tensor([[3.0, 1.0, 0.0, 2.0]]))
 
 
+class Steep(Path):
+    """Rewards of 1 whatever the state is; an end below -1."""
+
+    def step(self, z: torch.Tensor, action: torch.Tensor, *, generator: Any = None):
+        following = z + 1e38 * action
+        return Transition(following, torch.ones(len(z)), following[:, 0] == -1e38)
+
+    def truncated(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(z), dtype=torch.bool)
+
+
+def test_what_leaves_the_finite_numbers_has_no_score_whatever_its_reward():
+    moves = torch.tensor([[[0, 0, 0], [-1, -4, 0], [4, 0, 0], [0, 0, -4]]])
+    found = ImaginedScore(Steep(0.0), horizon=3)(
+        torch.zeros(1, 1), moves[..., None].float()
+    )
+    # On and on; ended before; at once; in the last step.
+    assert found.isnan().tolist() == [[False, False, True, True]]
+    assert found[0, :2].tolist() == [3, 1]
+
+
 def test_an_ensemble_that_dares_no_more_is_scored_so():
     bounded = Bounded(Mean(far_model()), 0.5, MaxDeviation())
     ones = torch.ones(1, 1, 4, 1)

@@ -162,6 +162,20 @@ def test_what_a_model_says_after_the_end_may_be_infinite():
     assert got.item() == pytest.approx(1e38)
 
 
+def test_what_leaves_the_finite_numbers_has_no_score_whatever_its_reward():
+    weights = [torch.tensor([[[0.0], [1e38]]])]  # s' = s + 1e38 a
+    score = EnsembleScore(
+        weights,
+        [torch.zeros(1, 1)],
+        horizon=3,
+        reward=lambda state, action, following: (following[..., 0] < 1).float(),
+    )
+    actions = torch.tensor([[0, 0, 0], [-4, 0, 0], [0, 0, 4], [-1, 0, 0]]).float()
+    got = score(torch.zeros(1, 1), actions.view(1, 4, 3, 1))[0]
+    assert got.isnan().tolist() == [False, True, True, False]
+    assert got[[0, 3]].tolist() == [3, 3]
+
+
 def test_reward_sees_state_action_and_next_state_of_each_step():
     weights = [torch.tensor([[[1.0], [2.0]]])]  # s' = 2 s + 2 a
     seen = []
