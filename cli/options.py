@@ -55,7 +55,9 @@ fresh_option = click.option(
     "--fresh", is_flag=True, help="Start over, finished or not."
 )
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Check everything, say what would run."
+    "--dry-run",
+    is_flag=True,
+    help="Check names, settings and data; say what would run.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document."

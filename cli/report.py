@@ -121,9 +121,10 @@ def _footnotes(found: dict[str, Any]) -> list[str]:
     when = "An iteration is evaluated before its update, `end` after the last one. "
     if "/" in found["metric"]:
         when = "An iteration's number is of what it collected and updated itself. "
+    where = "down" if unit(found["metric"]).best is min else "up"
     lines.append(
         f"{when}Interval: Student's t\nover seeds. Last three: their mean. Peak: the "
-        "best of many noisy numbers, so biased up."
+        f"best of many noisy numbers, so biased {where}."
     )
     if found["baselines"]:
         names = ", ".join(found["baselines"])

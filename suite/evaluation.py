@@ -224,12 +224,18 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half))
 
 
-def mean_of_last(values: Sequence[float], count: int = 3) -> float:
+def mean_of_last(
+    values: Sequence[float], count: int = 3, *, untrained: int = 1
+) -> float:
     """The mean of a training's last evaluations; fewer, if there were no more.
 
-    The first one precedes all training and is left out, unless it is the only one.
+    Args:
+        values: In the order of training.
+        count: How many.
+        untrained: How many precede all training: they are left out, unless there is no
+            other.
     """
-    last = list(values[1:])[-count:] or values
+    last = list(values[untrained:])[-count:] or values
     return math.fsum(last) / len(last)
 
 

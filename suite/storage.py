@@ -40,9 +40,11 @@ def write_directory(
 
     Raises:
         ValueError: If a name is not a plain file name.
+        FileExistsError: If there is something else that would be lost.
         OSError: If the disk refuses.
     """
     path = Path(path)
+    _require_replaceable(path)
     for name in files:
         if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
             raise ValueError(f"a stored file needs a plain name, got {name!r}")
@@ -237,6 +239,25 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse to replace what a manifest does not say was written here."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise FileExistsError(f"{path} is no directory; give a name that is free")
+    names = set(os.listdir(path)) if path.exists() else set()
+    if not names:
+        return
+    try:
+        strange = names - {MANIFEST, *_read_manifest(path)["files"]}
+    except IntegrityError:
+        # A damaged one of ours is replaced; without a manifest it is somebody's.
+        strange = set() if MANIFEST in names else names
+    if strange:
+        raise FileExistsError(
+            f"{path} holds {min(strange)}, which was not written with the rest and "
+            "would be lost; give a name that is free"
+        )
 
 
 def _replace_directory(source: Path, target: Path) -> None:

@@ -361,6 +361,31 @@ def test_a_directory_that_is_there_is_replaced(tmp_path: Path):
     assert os.listdir(tmp_path) == ["it"]
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_what_somebody_else_has_written_is_not_replaced(tmp_path: Path, ours: bool):
+    home = tmp_path / "it"
+    if ours:
+        write_directory(home, FILES)
+    home.mkdir(exist_ok=True)
+    (home / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds thesis.*, which was not"):
+        write_directory(home, FILES)
+    assert (home / "thesis.txt").read_text() == "mine"
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is no directory; give a name"):
+        write_directory(tmp_path / "notes.txt", FILES)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["it", "notes.txt"]
+
+
+def test_an_empty_directory_and_a_damaged_one_of_ours_are_replaced(tmp_path: Path):
+    (tmp_path / "it").mkdir()
+    write_directory(tmp_path / "it", FILES)
+    (tmp_path / "it" / "MANIFEST.json").write_bytes(b"damaged")
+    write_directory(tmp_path / "it", FILES)
+    assert read_directory(tmp_path / "it") == FILES
+
+
 def test_every_flipped_bit_is_found_and_its_file_named(tmp_path: Path):
     write_directory(tmp_path / "it", FILES)
     flips = 0

@@ -27,10 +27,16 @@ def drawn(draw: Draw, shape: tuple[int, ...], generator: Generators) -> Tensor:
         generator: One for all, or B of them, of which the b-th draws row b.
 
     Raises:
+        TypeError: If it is no generator of torch.
         ValueError: If there is another number of generators.
     """
     if isinstance(generator, torch.Generator):
         return draw(shape, generator=generator, device=generator.device)
+    if not isinstance(generator, Sequence):
+        raise TypeError(
+            "generator must be a torch.Generator, or a list of one for each "
+            f"environment, got {type(generator).__name__}"
+        )
     if len(generator) != shape[0]:
         raise ValueError(
             f"{len(generator)} generators for {shape[0]} environments; give one for "

@@ -17,6 +17,7 @@ from suite.agents.planning import (
     next_centre,
     remembered,
     require_elites,
+    require_memory,
     require_std,
     scored,
 )
@@ -94,6 +95,7 @@ class ICEM:
         self, score: Score, actions: Actions, memory: Memory, *, generator: Generators
     ) -> Plan:
         """The best candidate; see ``Planner.plan``."""
+        require_memory(self, memory, "elites")
         draws, values, elites = self.draws(), torch.empty(0), memory["elites"]
         centre = next_centre(memory, memory["centre"][:, -1], actions.middle)
         belief = self.proposal.start(actions, centre)

@@ -19,7 +19,7 @@ from suite.agents.ring_buffer import RingBuffer
 from suite.agents.sac import SAC
 from suite.agents.soft_update import Soft
 from suite.checkpoints import require_like
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_kind, require_members, require_positive
 from suite.worldmodels.branches import branches
 from suite.worldmodels.experience import Experience
 
@@ -73,14 +73,16 @@ class MBPO(SAC):
         device: str = "cpu",
     ):
         require_positive("fit_every", fit_every)
-        memory = memory or Mixture()
+        memory, branched = memory or Mixture(), branched or Branched()
+        require_kind("branched", branched, Branched, "Branched(10, Fixed(2)) makes one")
+        require_members("memory", memory, ("imagine", "expect"), "Mixture()")
         super().__init__(
             env, soft=soft, pace=pace, memory=memory, seed=seed, device=device
         )
         _require_whole(believed)
         _require_fitting(believed.model, env)
         believed.require(self.pace.first_learned_from)
-        self.believed, self.branched = believed, branched or Branched()
+        self.believed, self.branched = believed, branched
         self.fit_every = fit_every
         self.data = RingBuffer(_CAPACITY)  # real, what the model is fitted to
         words = np.random.SeedSequence(self._seed).generate_state(3).tolist()

@@ -39,6 +39,7 @@ from suite.agents.planning import (
     remembered,
     require_counts,
     require_elites,
+    require_memory,
     require_proposal,
     require_std,
     scored,
@@ -134,6 +135,7 @@ class CEM:
         self, score: Score, actions: Actions, memory: Memory, *, generator: Generators
     ) -> Plan:
         """The mean of the last elites; see ``Planner.plan``."""
+        require_memory(self, memory)
         if not self.warm_start:
             memory = {**memory, "planned": torch.zeros_like(memory["planned"])}
         centre = next_centre(memory, actions.middle, actions.middle)
@@ -195,6 +197,7 @@ class MPPI:
         self, score: Score, actions: Actions, memory: Memory, *, generator: Generators
     ) -> Plan:
         """The weighted mean; see ``Planner.plan``."""
+        require_memory(self, memory)
         centre = next_centre(memory, actions.middle, actions.middle)
         belief, values = self.proposal.start(actions, centre), torch.empty(0)
         for _ in range(self.iterations):
@@ -202,7 +205,7 @@ class MPPI:
                 actions, belief, self.candidates, generator
             )
             scores = scored(score, candidates)
-            weights = path_weights(scores, self.temperature)
+            weights = path_weights(scores, self.temperature).to(candidates)
             centre = torch.einsum("bk,bkha->bha", weights, candidates)
             belief = belief._replace(centre=centre)
             values = (weights * scores.clamp(min=torch.finfo(scores.dtype).min)).sum(1)

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from suite.agents.action_sets import Actions, Generators
 from suite.agents.proposals import Proposal
-from suite.envs.arguments import require_members, require_number, require_positive
+from suite.envs.arguments import (
+    require_kind,
+    require_members,
+    require_number,
+    require_positive,
+)
 
 Score = Callable[[Tensor], Tensor]  # of (B, K, H, A), (B, K): higher is better
 Memory = dict[str, Tensor]
@@ -89,6 +94,28 @@ def cold_memory(
     return {"centre": centre, "planned": planned}
 
 
+def require_memory(planner: Any, memory: Memory, *names: str) -> None:
+    """Refuse the memory of another planner.
+
+    Args:
+        planner: That shall plan.
+        memory: That it was given.
+        names: What it holds beside the centre.
+
+    Raises:
+        ValueError: Saying how to make one.
+    """
+    missing = [name for name in ("planned", "centre", *names) if name not in memory]
+    if not missing and memory["centre"].shape[1] == planner.horizon:
+        return
+    got = f"none of {missing}" if missing else f"{memory['centre'].shape[1]} steps"
+    raise ValueError(
+        f"the memory is of another planner: this {type(planner).__name__} plans "
+        f"{planner.horizon} steps, and it has {got}; begin with "
+        "planner.start(actions, num_envs)"
+    )
+
+
 def next_centre(memory: Memory, tail: Tensor, middle: Tensor) -> Tensor:
     """Where the next plan begins (B, H, A): the last centre, a step on.
 
@@ -113,10 +140,12 @@ def scored(score: Score, candidates: Tensor) -> Tensor:
     """Scores (B, K), minus infinity where there is no finite one.
 
     Raises:
+        TypeError: If the scores are no tensor.
         ValueError: If the scores have another shape.
         FloatingPointError: If a row has no finite score.
     """
     scores = score(candidates)
+    require_kind("what score returns", scores, Tensor)
     if scores.shape != candidates.shape[:2]:
         raise ValueError(
             f"score must return {tuple(candidates.shape[:2])} numbers, one for each "

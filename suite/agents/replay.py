@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from suite.agents.ring_buffer import RingBuffer
+from suite.envs.arguments import require_positive
 from suite.storage import IntegrityError
 from suite.worldmodels.experience import Experience
 
@@ -112,11 +113,9 @@ class Mixture:
     def __init__(
         self, real_share: float = 0.05, retained: int = 1, capacity: int = 1_000_000
     ):
-        if not 0 <= real_share <= 1 or retained < 1:
-            raise ValueError(
-                "a mixture needs a real share within [0, 1] and to retain 1 epoch or "
-                f"more, got {real_share} and {retained}"
-            )
+        if not 0 <= real_share <= 1:
+            raise ValueError(f"real_share must be within [0, 1], got {real_share}")
+        require_positive("retained", retained)
         self.real_share, self.retained = real_share, retained
         self._real = RingBuffer(capacity)
         self._imagined = RingBuffer(1)  # until it is told how many there will be

@@ -17,6 +17,7 @@ from suite.agents.replay import Memory, Replay
 from suite.agents.soft_update import NAMES, Soft, SoftUpdate
 from suite.agents.vec import SnapshotVecEnv
 from suite.checkpoints import require_like
+from suite.envs.arguments import require_kind, require_members
 from suite.worldmodels.experience import Experience
 
 
@@ -54,12 +55,16 @@ class SAC:
         seed: int = 0,
         device: str = "cpu",
     ):
+        pace, soft, memory = pace or Pace(), soft or Soft(), memory or Replay()
+        require_kind("pace", pace, Pace)
+        require_kind("soft", soft, Soft)
+        require_members("memory", memory, ("add", "sample", "sizes"), "Replay()")
         self.env, self.device = SnapshotVecEnv(env), device
-        self.pace, self.memory = pace or Pace(), memory or Replay()
+        self.pace, self.memory = pace, memory
         self.pace.require_rows(env.num_envs)
         words = np.random.SeedSequence(seed).generate_state(4).tolist()
         self.soft = SoftUpdate(
-            soft or Soft(),
+            soft,
             _obs_size(env.single_observation_space),
             env.single_action_space,
             seed=words[0],

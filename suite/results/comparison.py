@@ -28,7 +28,7 @@ class Span:
     """
 
     about: str
-    number: Callable[[Mapping[int, float], str], float]
+    number: Callable[[Mapping[int, float], str, int], float]
 
 
 def span(text: str) -> Span:
@@ -45,13 +45,15 @@ def span(text: str) -> Span:
         ConfigError: If it is none of these.
     """
     if text == "final":
-        return Span("at the end", lambda values, _: [*values.values()][-1])
+        return Span("at the end", lambda values, *_: [*values.values()][-1])
     if text == "peak":
         return Span("at its best, biased", _peak)
     if found := re.fullmatch(r"last([1-9]\d*)", text):
         return Span(
             f"mean of the last {found[1]}",
-            lambda values, _: mean_of_last([*values.values()], int(found[1])),
+            lambda values, _, untrained: mean_of_last(
+                [*values.values()], int(found[1]), untrained=untrained
+            ),
         )
     if found := re.fullmatch(r"(\d+)(?:-(\d+))?", text):
         first, last = int(found[1]), int(found[2] or found[1])
@@ -59,7 +61,7 @@ def span(text: str) -> Span:
             over = f"mean over iterations {first} to {last}"
             return Span(
                 over if first < last else f"iteration {first}",
-                lambda values, column: _mean_over(values, column, first, last),
+                lambda values, column, _: _mean_over(values, column, first, last),
             )
     raise ConfigError(
         "a part of training is 'final', 'peak', 'last3' or iterations such as '2-15' "
@@ -67,7 +69,7 @@ def span(text: str) -> Span:
     )
 
 
-def _peak(values: Mapping[int, float], column: str) -> float:
+def _peak(values: Mapping[int, float], column: str, _: int) -> float:
     return unit(column).best(values.values())
 
 
@@ -185,7 +187,10 @@ def _number(done: SeedResult, column: str, part: Span) -> float:
     rows = rows_with(done.tables, column)
     if not rows:
         raise no_column(done.tables, column)
-    number = part.number({int(row["iteration"]): row[column] for row in rows}, column)
+    values = {int(row["iteration"]): row[column] for row in rows}
+    # metrics.csv begins with the first update, eval.csv before it.
+    untrained = 0 if rows[0].get("updates", 0) > 0 else 1
+    number = part.number(values, column, untrained)
     if not math.isfinite(number):
         raise ConfigError(f"{column} is {number} {part.about}; choose other iterations")
     return number

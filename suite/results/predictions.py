@@ -10,7 +10,6 @@ import numpy as np
 
 from suite.benchmark import Benchmark
 from suite.checkpoints import unpack
-from suite.envs.arguments import require_positive
 from suite.parts import ConfigError, Part, build, resolve
 from suite.storage import IntegrityError, read_directory, read_json
 
@@ -54,7 +53,10 @@ def predicted(home: Path, *, steps: int = STEPS, seed: int = 0) -> Predicted:
             episode ends before.
         IntegrityError: If its files are damaged.
     """
-    require_positive("steps", steps)
+    if steps < 2:
+        raise ConfigError(
+            f"steps must be at least 2, since the first state is given, got {steps}"
+        )
     if not (home / "policy").is_dir():
         raise ConfigError(
             f"there is no policy in {home}; give the folder of a finished seed, such "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from suite.parts import ConfigError
 from suite.results.columns import no_column, rows_with
 from suite.results.units import Unit, unit
 from suite.storage import IntegrityError, read_json, read_table
+
+_COUNTED = ("iteration", "updates", "timesteps", "sim_steps")  # what tells a row
 
 RESULT_SCHEMA = 2  # 1 had wall-clock values in the result itself
 
@@ -145,15 +149,24 @@ class RunFolder:
     def column(self, seed: int, name: str) -> list[dict[str, float]]:
         """A column of a seed's eval.csv or metrics.csv, with the steps behind it.
 
+        Rows without a number are left out, as before the first episode's end.
+
         Raises:
-            ConfigError: If there are rows, and none has it.
+            ConfigError: If there are rows, and none has it, or if rows are told by it.
         """
+        if name in _COUNTED:
+            raise ConfigError(
+                f"{name} is what rows are told by; choose another column, such as "
+                "return_mean or train/return_mean"
+            )
         tables = [self._table(seed, file) for file in ("eval.csv", "metrics.csv")]
         rows = rows_with(tables, name)
         if not rows and any(tables):  # else it has just begun
             raise no_column(tables, name)
-        keys = ("iteration", "timesteps", "sim_steps", name)
-        return [{key: row[key] for key in keys} for row in rows]
+        known = [row for row in rows if not math.isnan(row[name])]
+        if rows and not known:
+            raise ConfigError(f"{name} has no number in seed {seed} of {self.path}")
+        return [{key: row[key] for key in (*_COUNTED, name)} for row in known]
 
     def _table(self, seed: int, file: str) -> list[dict[str, float]]:
         path = self.seed(seed) / file
@@ -269,17 +282,17 @@ def _totals(
         [row[spec.metric] for row in table if row["iteration"] <= last]
         for table in tables
     ]
+    # metrics.csv begins with the first update, eval.csv before it.
+    is_trained = any(row["updates"] > 0 for table in tables for row in table[:1])
     totals = {}
-    for key, of in {**_TOTALS, "peak": unit(spec.metric).best}.items():
+    for key, of in {
+        "final": lambda values: values[-1],
+        "mean_of_last_3": partial(mean_of_last, untrained=0 if is_trained else 1),
+        "peak": unit(spec.metric).best,
+    }.items():
         reference = of(published) if is_comparable else None
         totals[key] = {**_spread([of(c) for c in curves]), "reference": reference}
     return totals
-
-
-_TOTALS: dict[str, Callable[[list[float]], float]] = {
-    "final": lambda values: values[-1],
-    "mean_of_last_3": mean_of_last,
-}
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

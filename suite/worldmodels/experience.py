@@ -47,8 +47,9 @@ class Experience:
         """Transitions from arrays or tensors, checked.
 
         Raises:
-            ValueError: If there is none, shapes do not belong together or a number is
-                NaN or infinite, naming array, row and column.
+            ValueError: If there is none, shapes do not belong together, a number is
+                NaN or infinite, naming array, row and column, or terminated is neither
+                0 nor 1.
         """
         columns = (states, actions, rewards, next_states, terminated)
         tensors = [
@@ -129,6 +130,13 @@ class Experience:
             )
         for field in _FIELDS:
             _require_finite(field.name, getattr(self, field.name))
+        strange = (self.terminated != 0) & (self.terminated != 1)
+        if strange.any():
+            row = int(strange.nonzero()[0])
+            raise ValueError(
+                f"terminated must be 0 or 1, got {float(self.terminated[row]):g} in "
+                f"row {row}; is it in the place of the rewards?"
+            )
 
 
 _FIELDS = dataclasses.fields(Experience)

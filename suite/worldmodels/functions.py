@@ -44,8 +44,8 @@ def require_told(
 
     Raises:
         TypeError: If one takes other arguments.
-        ValueError: If one gives no tensor of one number a row, or what ends or succeeds
-            is no bool.
+        ValueError: If one fails otherwise, as that of another task does, or gives no
+            tensor of one number a row, or what ends or succeeds is no bool.
     """
     rows = max(len(like), action_size) + 1  # unlike S and A, so that no axis passes
     for leading in ((rows,), (2, rows)):
@@ -62,10 +62,13 @@ def _tried(name: str, function: Callable[..., Any], given: tuple[Any, ...]) -> A
     try:
         with torch.no_grad():
             return function(*given)
-    except TypeError as error:
+    except Exception as error:  # whatever a user's function may raise
         takes = "(state, action, next_state)" if len(given) > 1 else "(state)"
-        raise TypeError(
-            f"{name} is called with {takes} of torch tensors, and failed: {error}"
+        shapes = " and ".join(str(tuple(each.shape)) for each in given[:2])
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{name} is called with {takes} of torch tensors, and failed: {error} (of "
+            f"zeros of shape {shapes}; is it of another task?)"
         ) from error
 
 

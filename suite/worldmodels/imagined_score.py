@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.envs.arguments import require_kind, require_positive
+from suite.envs.arguments import require_positive
 from suite.worldmodels.dynamics import require_outcome, truncated
 from suite.worldmodels.learned import LearnedDynamics
 from suite.worldmodels.model_spec import Model, live_model
 from suite.worldmodels.noise import Noise
 from suite.worldmodels.normaliser import Folded
 from suite.worldmodels.propagation import Mean, Propagation, TSInf, innermost
-from suite.worldmodels.scoring import EnsembleScore
+from suite.worldmodels.scoring import EnsembleScore, require_states
 
 
 class ImaginedScore:
@@ -64,8 +64,9 @@ class ImaginedScore:
 
         Raises:
             TypeError: If they are no tensor.
+            ValueError: If one is NaN or infinite.
         """
-        require_kind("states", states, Tensor, "give torch.tensor(obs)")
+        require_states(states)
         return lambda actions: self(states, actions)
 
     @torch.no_grad()

@@ -161,8 +161,9 @@ class EnsembleScore:
 
         Raises:
             TypeError: If they are no tensor.
+            ValueError: If one is NaN or infinite.
         """
-        require_kind("states", states, Tensor, "give torch.tensor(obs)")
+        require_states(states)
         return lambda actions: self(states, actions)
 
     @torch.inference_mode()
@@ -265,6 +266,23 @@ class EnsembleScore:
                 f"{self.horizon}, {self.action_size}), got {tuple(states.shape)} and "
                 f"{tuple(actions.shape)}"
             )
+
+
+def require_states(states: Any) -> None:
+    """Refuse states (B, S) that no sequence can begin in.
+
+    Raises:
+        TypeError: If they are no tensor.
+        ValueError: If one is NaN or infinite, naming its row.
+    """
+    require_kind("states", states, Tensor, "give torch.tensor(obs)")
+    strange = ~states.isfinite().flatten(1).all(dim=1)
+    if bool(strange.any()):
+        row = int(strange.nonzero()[0])
+        raise ValueError(
+            f"states must be finite, got {states[row].tolist()} in row {row}; check "
+            "what the environment shows"
+        )
 
 
 class _Buffers(NamedTuple):

@@ -157,7 +157,7 @@ def test_a_replay_lets_imagined_ones_push_real_ones_out():
 
 @pytest.mark.parametrize("wrong", [{"real_share": 1.5}, {"retained": 0}])
 def test_a_mixture_out_of_range_is_refused(wrong):
-    with pytest.raises(ValueError, match="real share within"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         Mixture(**wrong)
 
 
@@ -550,6 +550,23 @@ def _task(**changed: Any) -> BatchEnv:
 def test_what_does_not_fit_is_refused_before_the_first_step(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"branched": Fixed(2)}, "branched must be of type Branched, got Fixed; Branc"),
+        (
+            {"memory": Mixture},
+            "memory must have imagine and expect, such as Mix",
+        ),
+        ({"soft": {"gamma": 1}}, "soft must be of type Soft, got dict"),
+        ({"pace": 3}, "pace must be of type Pace, got int"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_before_the_first_step(wrong, complaint):
+    with pytest.raises(TypeError, match=complaint):
+        made(**wrong)
 
 
 def _one() -> LearnedDynamics:

@@ -256,6 +256,41 @@ def test_what_has_no_finite_score_is_never_followed(name, broken):
     assert torch.isfinite(plan.value).all()
 
 
+@pytest.mark.parametrize("planner", [CEM(5), ICEM(5), MPPI(5), RandomShooting(5)])
+def test_scores_may_be_of_double_precision(planner):
+    bounds = Bounds(torch.full((1,), -1.0), torch.ones(1))
+
+    def score(actions: Tensor) -> Tensor:
+        return -(actions.double() ** 2).sum(dim=(2, 3))
+
+    memory = planner.start(bounds, 2)
+    plan = planner.plan(score, bounds, memory, generator=generator())
+    assert plan.actions.dtype == torch.float32
+
+
+@pytest.mark.parametrize("planner", [CEM(5), ICEM(5), MPPI(5)])
+def test_the_memory_of_another_planner_is_refused(planner):
+    bounds = Bounds(torch.full((1,), -1.0), torch.ones(1))
+    score = distance_to(torch.zeros(2, 5, 1))
+    for other, message in ((CEM(7), "7 steps|elites"), (RandomShooting(5), "centre")):
+        memory = other.start(bounds, 2)
+        with pytest.raises(ValueError, match=f"memory is of another.*({message})"):
+            planner.plan(score, bounds, memory, generator=generator())
+
+
+@pytest.mark.parametrize("strange", [None, 0, np.random.default_rng(0)])
+def test_a_generator_that_is_none_of_torch_is_refused(strange):
+    bounds = Bounds(torch.full((1,), -1.0), torch.ones(1))
+    planner = RandomShooting(5)
+    with pytest.raises(TypeError, match="generator must be a torch"):
+        planner.plan(
+            distance_to(torch.zeros(2, 5, 1)),
+            bounds,
+            planner.start(bounds, 2),
+            generator=strange,
+        )
+
+
 def test_few_finite_scores_are_enough():
     candidates = torch.arange(6.0).reshape(1, 6, 1, 1)
     scores = torch.tensor([[torch.nan, 1.0, torch.nan, 3.0, torch.inf, torch.nan]])

@@ -213,12 +213,32 @@ def test_report_of_a_column_is_of_its_numbers_and_has_a_picture_of_its_own(invok
     assert found["curves"]["1"] == told
     last = (kept[0][-1][name] + kept[1][-1][name]) / 2
     assert found["final"]["mean"] == pytest.approx(last)
+    # All rows are of a policy that was updated, unlike the first of eval.csv.
+    rows = [row[name] for table in kept for row in table[-3:]]
+    assert found["mean_of_last_3"]["mean"] == pytest.approx(sum(rows) / len(rows))
     assert found["reference"] is None and found["reference_curve"] == []
     assert found["picture"] == str(HOME / "curves-train-value_loss.png")
     assert Path(found["picture"]).exists()
     assert name in invoke("report", HOME, "--column", name).stdout
     wrong = invoke("report", HOME, "--column", "train/value_los")
     assert_one_sentence(wrong, 3, "did you mean train/value_loss")
+    for name in ("iteration", "updates", "timesteps", "sim_steps"):
+        wrong = invoke("report", HOME, "--column", name)
+        assert_one_sentence(wrong, 3, f"{name} is what rows are told by; choose")
+
+
+def test_rows_of_a_column_without_a_number_are_left_out(invoke):
+    invoke("run", "toy")
+    path, name = HOME / "seed-0" / "metrics.csv", "train/value_loss"
+    header, first, *others = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[header.split(",").index(name)] = "nan"
+    path.write_text("\n".join([header, ",".join(cells), *others]) + "\n")
+    told = invoke("report", HOME, "--column", name, "--json").stdout
+    assert "NaN" not in told
+    assert [row["iteration"] for row in json.loads(told)["rows"]] == [
+        *range(2, len(others) + 2)
+    ]
 
 
 def test_a_thinned_run_has_the_same_table_and_no_weights(invoke):

@@ -84,8 +84,8 @@ def test_iterations_without_a_value_are_passed_over():
 
 
 def test_the_least_error_is_the_peak():
-    assert span("peak").number({1: 3.0, 2: 1.0, 3: 2.0}, "prediction_error") == 1
-    assert span("peak").number({1: 3.0, 2: 1.0, 3: 2.0}, "return_mean") == 3
+    assert span("peak").number({1: 3.0, 2: 1.0, 3: 2.0}, "prediction_error", 1) == 1
+    assert span("peak").number({1: 3.0, 2: 1.0, 3: 2.0}, "return_mean", 1) == 3
 
 
 def test_without_names_all_are_compared_with_the_baseline():

@@ -63,8 +63,8 @@ def test_a_model_of_choices_is_given_them_one_hot(tmp_path):
     spec = replace(
         TOY_MPC.with_settings(settings), env=Env("toys:ChosenToy-v0", num_envs=4)
     )
-    found = predicted(finished(spec, tmp_path), steps=1, seed=3)
-    assert np.isfinite(found.predicted).all() and found.true.shape == (2, 1)
+    found = predicted(finished(spec, tmp_path), steps=2, seed=1)
+    assert np.isfinite(found.predicted).all() and found.true.shape == (3, 1)
 
 
 def test_the_error_is_the_mean_square_over_all_states_but_the_last():
@@ -79,7 +79,10 @@ def test_what_has_no_model_or_is_not_finished_is_refused(tmp_path):
         ([str(tmp_path)], "there is no policy in"),
         ([without], "a run of suite.agents.ppo:PPO leaves no"),
         ([planned, "--steps", "3", "--episode", "3"], "ended after 2 of 3 steps; ask"),
-        ([str(tmp_path), "--steps", "0"], "steps must be at least 1, got 0"),
+        (
+            [str(tmp_path), "--steps", "0"],
+            "steps must be at least 2, since the first state is given, got 0",
+        ),
     ):
         done = CliRunner().invoke(main, ["predictions", *arguments])
         assert done.exit_code == 3 and message in done.stderr

@@ -273,6 +273,9 @@ def test_bad_data_is_named():
         Experience.of(data.states[:9], *rest)
     with pytest.raises(ValueError, match="3 numbers of state and 1 of action, the da"):
         Fit(pendulum_dynamics(), data)
+    swapped = (data.states, data.actions, data.terminated, data.next_states)
+    with pytest.raises(ValueError, match=r"terminated must be 0 or 1, got -0\.5 in ro"):
+        Experience.of(*swapped, torch.full((10,), -0.5))
 
 
 def test_a_fit_that_cannot_begin_or_end_is_refused():

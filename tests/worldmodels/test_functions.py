@@ -63,6 +63,11 @@ def model(**functions: Any) -> LearnedDynamics:
             r"terminated is called with \(state\) of torch tensors, and failed: .*"
             "missing 2",
         ),
+        (
+            {"reward": lambda s, a, n: n[..., 9]},
+            ValueError,
+            r"reward is called with .*, and failed: .*out of .*\(3, 2\).*another task",
+        ),
     ],
 )
 def test_a_function_that_says_something_else_is_refused_by_name(wrong, kind, message):

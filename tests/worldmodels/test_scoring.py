@@ -176,6 +176,15 @@ def test_what_leaves_the_finite_numbers_has_no_score_whatever_its_reward():
     assert got[[0, 3]].tolist() == [3, 3]
 
 
+def test_states_that_are_not_finite_are_named():
+    layers = ensemble(6, 4, (16,), members=2)
+    score = EnsembleScore(*layers, horizon=2, reward=obstacles.reward)
+    states = torch.zeros(3, 4)
+    states[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"must be finite.* in row 1; check what"):
+        score.at(states)
+
+
 def test_reward_sees_state_action_and_next_state_of_each_step():
     weights = [torch.tensor([[[1.0], [2.0]]])]  # s' = 2 s + 2 a
     seen = []
