@@ -9,7 +9,13 @@ import click
 
 @click.command()
 @click.argument("folder", metavar="SEED_FOLDER", type=click.Path(path_type=Path))
-@click.option("--key", default=0, show_default=True, help="Which episodes are played.")
+@click.option(
+    "--key",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Which episodes are played.",
+)
 @click.option(
     "--episodes", type=click.IntRange(1), help="How many; the benchmark's if not given."
 )

@@ -10,7 +10,13 @@ import click
 @click.command()
 @click.argument("folder", metavar="SEED_FOLDER", type=click.Path(path_type=Path))
 @click.option("--steps", default=10, show_default=True, help="Of the episode.")
-@click.option("--episode", default=0, show_default=True, help="Which one: its seed.")
+@click.option(
+    "--episode",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Which one: its seed.",
+)
 @click.option(
     "--to",
     type=click.Path(path_type=Path),

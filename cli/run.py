@@ -21,7 +21,12 @@ from suite_bench.options import (
     set_option,
     threads_option,
 )
-from suite_bench.specified import given_seeds, given_settings, named
+from suite_bench.specified import (
+    given_seeds,
+    given_settings,
+    named,
+    require_said_once,
+)
 
 if TYPE_CHECKING:
     from suite.benchmark import Benchmark
@@ -67,7 +72,7 @@ def run(
     Progress goes to stderr; the table, with the published numbers beside ours, to
     stdout; learning curves into the run folder.
     """
-    spec = _specification(benchmark, scale, assignments)
+    spec = _specification(benchmark, scale, assignments, seeds)
     chosen = given_seeds(seeds) if seeds is not None else spec.seeds
     from suite.running.artefacts import artefacts
     from suite.runs import RunFolder
@@ -100,11 +105,14 @@ def run(
     carry_out(todo, folder, remarks, jobs, threads, as_json)
 
 
-def _specification(name: str, scale: str, assignments: tuple[str, ...]) -> Benchmark:
+def _specification(
+    name: str, scale: str, assignments: tuple[str, ...], seeds: str | None
+) -> Benchmark:
     from suite.benchmark import Benchmark, get
     from suite.running.process import prepare_process
 
     spec, changes = named(name, get, Benchmark.from_json), given_settings(assignments)
+    require_said_once(seeds, changes)
     prepare_process()  # before anything imports torch
     spec = spec.at_scale(scale).with_settings(changes)
     spec.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,12 @@ def given_settings(assignments: tuple[str, ...]) -> dict[str, Any]:
         return dict(parse(assignment) for assignment in assignments)
     except ValueError as reason:
         raise WrongUse(f"--set: {reason}") from None
+
+
+def require_said_once(seeds: str | None, changes: Mapping[str, Any]) -> None:
+    """Refuse seeds that are named in two ways."""
+    if seeds is not None and "seeds" in changes:
+        raise WrongUse("--seeds and --set seeds say the same; give one of them")
 
 
 def given_seeds(text: str) -> tuple[int, ...]:

@@ -26,7 +26,12 @@ from suite_bench.options import (
     threads_option,
 )
 from suite_bench.plot import publish, title
-from suite_bench.specified import given_seeds, given_settings, named
+from suite_bench.specified import (
+    given_seeds,
+    given_settings,
+    named,
+    require_said_once,
+)
 from suite_bench.watch import watch
 
 if TYPE_CHECKING:
@@ -151,9 +156,8 @@ def _grid(
     from suite.sweep import Sweep, get
 
     grid, changes = named(name, get, Sweep.from_json), given_settings(assignments)
+    require_said_once(seeds, changes)
     if seeds is not None:
-        if "seeds" in changes:
-            raise WrongUse("--seeds and --set seeds say the same; give one of them")
         changes["seeds"] = list(given_seeds(seeds))
     prepare_process()  # before anything imports torch
     return grid.at_scale(scale).with_settings(changes)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.envs.arguments import require_positive
+from suite.envs.arguments import require_kind, require_positive
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
@@ -85,6 +85,7 @@ class Ensemble(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        require_kind("hidden", hidden, Sequence, "such as (250, 250)")
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}"

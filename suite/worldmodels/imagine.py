@@ -97,9 +97,14 @@ def imagine(
         generator: Of the model's noise; None is torch's global one.
 
     Raises:
+        TypeError: If there is nothing to act with.
         ValueError: For a horizon below 1, or actions of another shape.
     """
     require_positive("imagine's horizon", horizon)
+    if isinstance(act, type) or not isinstance(act, torch.Tensor | Callable):
+        raise TypeError(
+            f"act must be a policy or a tensor of actions, got {type(act).__name__}"
+        )
     obs, steps = [model.observe(z)], []
     if isinstance(act, torch.Tensor):
         rows = len(obs[0])

@@ -312,7 +312,7 @@ class LearnedDynamics(nn.Module):
             ValueError: If it is frozen already.
         """
         if isinstance(self.input_scale, Folded):
-            raise ValueError("the model is frozen already; use it as it is")
+            raise ValueError("the model is frozen already; give the fitted one")
         assert isinstance(self.output_scale, Normaliser)
         scales = self.input_scale, self.output_scale
         before, after = ((scale.mean, scale.std) for scale in scales)

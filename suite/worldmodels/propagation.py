@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from suite.envs.arguments import require_kind
 from suite.worldmodels.dynamics import DynamicsModel, Transition
 from suite.worldmodels.learned import LearnedDynamics, Prediction
 from suite.worldmodels.noise import Noise, random_indices, standard_normal
@@ -64,6 +65,7 @@ class Propagation(nn.Module):
         self.state_size, self.action_size = dynamics.state_size, dynamics.action_size
 
     def _checked(self, state: torch.Tensor) -> torch.Tensor:
+        require_kind("state", state, torch.Tensor, "give torch.tensor(obs)")
         if state.dim() != 2 or state.shape[1] != self.state_size:
             raise ValueError(
                 f"the model starts from states (B, {self.state_size}), got "

@@ -142,6 +142,19 @@ class ModelWrapper(nn.Module):
         return measure(prediction, self.state_size)
 
 
+def _given(measure: Uncertainty | None) -> Uncertainty:
+    """A measure, or the usual one for None.
+
+    Raises:
+        TypeError: If it is the class of one, or nothing that can be called.
+    """
+    if measure is None:
+        return MaxSigma()
+    if isinstance(measure, type) or not callable(measure):
+        raise TypeError(f"measure must be such as MaxSigma(), got {measure!r}")
+    return measure
+
+
 class Penalised(ModelWrapper):
     """The reward less what the model does not know: r - weight * u(s, a).
 
@@ -155,13 +168,14 @@ class Penalised(ModelWrapper):
         measure: Of the uncertainty, in the units of the state.
 
     Raises:
+        TypeError: If the measure is none.
         ValueError: For a weight below 0.
     """
 
     def __init__(self, model: Any, weight: float, measure: Uncertainty | None = None):
         super().__init__(model)
         require_not_negative("weight", weight)
-        self.weight, self.measure = weight, measure or MaxSigma()
+        self.weight, self.measure = weight, _given(measure)
 
     def step(
         self, z: Any, action: torch.Tensor, *, generator: Noise = None
@@ -193,6 +207,7 @@ class Bounded(ModelWrapper):
         measure: Of the uncertainty, in the units of the state.
 
     Raises:
+        TypeError: If the measure is none.
         ValueError: For a threshold below 0.
     """
 
@@ -201,7 +216,7 @@ class Bounded(ModelWrapper):
     ):
         super().__init__(model)
         require_not_negative("threshold", threshold)
-        self.threshold, self.measure = threshold, measure or MaxSigma()
+        self.threshold, self.measure = threshold, _given(measure)
 
     def start(self, state: torch.Tensor, *member: torch.Tensor) -> BoundedZ:
         """The z of states (B, S), all known; ``member`` as in ``ModelWrapper``."""

@@ -43,6 +43,10 @@ def assert_one_sentence(result: Result, code: int, text: str) -> None:
         (["run", "toy", "--seeds", ""], 2, "got ''"),
         (["run", "toy", "--seeds", "-1"], 2, "got '-1'"),
         (["run", "toy", "--seeds", "0-999999"], 2, "--seeds must read"),
+        (
+            ["run", "toy", "--seeds", "0", "--set", "seeds=[7]"],
+            *(2, "--seeds and --set seeds say the same"),
+        ),
         (["run", "toy", "--set", "n_epochs"], 2, "--set: a setting must read key="),
         (["run", "toy", "--threads", "0"], 2, "--threads"),
         (["run", "toy", "--device", "tpu"], 2, "--device"),

@@ -73,6 +73,11 @@ def test_variances_stay_within_learned_bounds():
     )
 
 
+def test_widths_that_are_one_number_are_refused():
+    with pytest.raises(TypeError, match="hidden must be of type Sequence, got int; su"):
+        Ensemble(2, 1, 1, hidden=32)  # pyright: ignore
+
+
 def test_weight_decay_is_half_the_squares_by_layer():
     ensemble = Ensemble(2, 1, 1, hidden=(1,))
     with torch.no_grad():

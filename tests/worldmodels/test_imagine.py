@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from worlds import Pendulum, far_model, is_far, linear_model, pays_first
@@ -89,6 +90,8 @@ def test_what_is_not_finite_is_named_where_it_entered():
 def test_wrong_horizons_and_actions_are_refused():
     model = Pendulum()
     z = model.start(torch.eye(3))
+    with pytest.raises(TypeError, match="act must be a policy or a tensor of actions"):
+        imagine(model, z, np.zeros((5, 3, 1)), 5)  # pyright: ignore
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         imagine(model, z, torch.zeros(0, 3, 1), 0)
     with pytest.raises(ValueError, match=r"shape \(5, 3, A\).*got \(4, 3, 1\)"):

@@ -105,6 +105,9 @@ def test_what_has_no_members_or_no_sigma_is_refused():
     for make in (Penalised, Bounded):
         with pytest.raises(ValueError, match="must be 0 or more, got nan"):
             make(Mean(far_model()), float("nan"))
+    for make in (Penalised, Bounded):
+        with pytest.raises(TypeError, match="measure must be such as MaxSigma"):
+            make(Mean(far_model()), 1.0, MaxSigma)  # pyright: ignore
     model = Penalised(Mean(far_model()), 1.0)
     with pytest.raises(ValueError, match="MaxSigma needs members that predict"):
         model.step(model.start(torch.zeros(1, 1)), torch.zeros(1, 1))
