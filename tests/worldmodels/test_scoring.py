@@ -331,5 +331,5 @@ def test_misuse_is_refused_in_one_sentence(make, message):
 
 def test_bfloat16_is_refused_where_it_is_slow(monkeypatch):
     monkeypatch.setattr(scoring, "has_fast_bfloat16", lambda device: False)
-    with pytest.raises(ValueError, match="avx512_bf16 or amx_bf16"):
+    with pytest.raises(ValueError, match="amx_bf16, or AMD's with avx512_bf16"):
         made(hidden=(8, 8), hidden_dtype=torch.bfloat16)
