@@ -22,8 +22,8 @@ def has_fast_bfloat16(device: torch.device | str = "cpu") -> bool:
     """Whether products in bfloat16 are faster than in float32 there."""
     if torch.device(device).type != "cpu":
         return True
-    # By avx512_bf16 AMD's cores multiply at twice float32's rate, Intel's at half of it:
-    # those are fast by their matrix units alone, which a guest need not get to see.
+    # By avx512_bf16 AMD's cores multiply at twice float32's rate, Intel's at half of
+    # it: those are fast by their matrix units alone, which a guest need not get to see.
     return "amx_bf16" in _described() or (is_amd() and "avx512_bf16" in _described())
 
 

@@ -313,6 +313,6 @@ def _require_layers(
 def _require_fast(types: Sequence[torch.dtype], device: torch.device) -> None:
     if torch.bfloat16 in types and not has_fast_bfloat16(device):
         raise ValueError(
-            "bfloat16 layers need a processor with amx_bf16, or AMD's with avx512_bf16, "
-            "and on this one they would be slower; use torch.float32"
+            "bfloat16 layers need a processor with amx_bf16, or AMD's with "
+            "avx512_bf16, and on this one they would be slower; use torch.float32"
         )
