@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     help="Of the intervals. 90 for an equivalence: an interval of the difference that "
     "lies within the bounds is two one-sided tests at 5 %.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the column over training here, as far as all of them go.",
+)
 @json_option
 def compare(
     folder: Path,
@@ -50,6 +56,7 @@ def compare(
     column: str,
     over: str,
     confidence: float,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Compare cells of a sweep, or runs, with the first one, paired by seed.
@@ -64,8 +71,10 @@ def compare(
       suite-bench compare runs/offline-corruption iql-hopper-k30 iql-hopper-matched30
       suite-bench compare runs/cs285-q4 standard sequences100 \\
           --column train/return_mean --over 8-15 --confidence 90
-      suite-bench compare runs/sac-hopper/default-* runs/mbpo-hopper/default-*
+      suite-bench compare runs/sac-hopper/default-* runs/mbpo-hopper/default-* \\
+          --plot hopper.png
     """
+    from suite.results.compared_curves import draw_compared
     from suite.results.comparison import compare as compared
     from suite.results.comparison import span, told
     from suite.running.sweep_folder import SweepFolder, results_of_runs
@@ -78,11 +87,15 @@ def compare(
     rows = compared(
         results, labels, column=column, over=over, confidence=confidence / 100
     )
+    if plot:
+        draw_compared(results, labels, plot, column=column)
     column = column or results.sweep.metric
     head = {"sweep": results.sweep.name, "column": column, "over": over}
     if as_json:
         told_rows = [told(row) for row in rows]
         every = {**head, "confidence": confidence, "cells": told_rows}
+        if plot:
+            every["figure"] = str(plot)
         click.echo(json.dumps(every, indent=2))
         return
     shown = _unit(column, results.sweep.metric, rows)
@@ -93,6 +106,8 @@ def compare(
         shown,
         f"{confidence:g} %",
     )
+    if plot:
+        click.echo(f"figure: {plot}")
 
 
 def _unit(column: str, metric: str, rows: Sequence[Compared]) -> Unit:

@@ -131,7 +131,7 @@ def compare(
         ConfigError: If a cell, a column or an iteration is not there; names what is.
     """
     column, part = column or results.sweep.metric, span(over)
-    cells = _chosen(results, labels)
+    cells = chosen(results, labels)
     found = [
         {seed: _number(done, column, part) for seed, done in cell.seeds.items()}
         for cell in cells
@@ -159,7 +159,12 @@ def _compared(
     )
 
 
-def _chosen(results: Results, labels: Sequence[str]) -> list[CellResults]:
+def chosen(results: Results, labels: Sequence[str]) -> list[CellResults]:
+    """The cells of these labels; all that have results, the baseline first, if none.
+
+    Raises:
+        ConfigError: If one is not there, or all differ in more than one thing.
+    """
     known = {found.cell.label: found for found in results.cells if found.seeds}
     if not known:
         raise ConfigError(f"nothing of {results.sweep.name} has finished")

@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from suite.benchmark import Benchmark
 from suite.cell import Cell
 from suite.data.named_data import SameData
 from suite.parts import ConfigError
@@ -149,24 +151,39 @@ class SweepFolder:
 def results_of_runs(paths: Sequence[str | os.PathLike[str]]) -> Results:
     """What has finished in the run folders of single benchmarks, as a sweep's cells.
 
-    They are called by their benchmarks; where two are of one, by their digests, too.
+    They are called by their benchmarks; where two are of one, by their folders, too.
 
     Raises:
-        ConfigError: If a folder has no run, or their metrics differ.
+        ConfigError: If a folder has no run, two are called the same or their metrics
+            differ.
         IntegrityError: If a result is damaged.
     """
     folders = [RunFolder(path) for path in paths]
     specs = [folder.spec() for folder in folders]
-    names = [spec.name for spec in specs]
     cells = [
-        Cell({"run": n if names.count(n) == 1 else f"{n}-{spec.digest[:8]}"}, spec)
-        for n, spec in zip(names, specs, strict=True)
+        Cell({"run": name}, spec)
+        for name, spec in zip(_names(folders, specs), specs, strict=True)
     ]
     found = [
         _cell_results(folder, cell, folder.seeds())
         for folder, cell in zip(folders, cells, strict=True)
     ]
     return Results(Sweep("runs", "Single benchmarks.", tuple(cells)), found)
+
+
+def _names(folders: Sequence[RunFolder], specs: Sequence[Benchmark]) -> list[str]:
+    """What tells runs apart, the benchmark's name alone where that is enough."""
+    short = [spec.name for spec in specs]
+    names = [
+        # A folder may be called anything, a cell by plain words.
+        name
+        if short.count(name) == 1
+        else re.sub(r"[^A-Za-z0-9._-]", "-", f"{name}-{folder.path.resolve().name}")
+        for name, folder in zip(short, folders, strict=True)
+    ]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"two of the runs are called {twice}; name different ones")
+    return names
 
 
 def _cell_results(folder: RunFolder, cell: Cell, seeds: Iterable[int]) -> CellResults:

@@ -39,10 +39,26 @@ def test_runs_of_single_benchmarks_are_compared_too(invoke):
     assert pretrained["pairs"] == 3
 
 
-def test_two_runs_of_one_benchmark_are_told_apart(invoke):
-    (home,) = (RESULTS / "pwm-pendulum").iterdir()
-    same = invoke("compare", home, home)
-    assert_one_sentence(same, 3, "two cells of the sweep runs have one name")
+def test_two_runs_of_one_benchmark_are_told_apart_by_their_folders(invoke):
+    homes = [next((RESULTS / "cs285-q5").glob(f"cem{n}-*")) for n in (2, 4)]
+    told = json.loads(invoke("compare", *homes, "--json").stdout)
+    assert [each["cell"] for each in told["cells"]] == [
+        f"cs285-q5-{home.name}" for home in homes
+    ]
+    same = invoke("compare", homes[0], homes[0])
+    assert_one_sentence(same, 3, f"two of the runs are called cs285-q5-{homes[0].name}")
+
+
+def test_what_is_compared_is_drawn_as_well(invoke, tmp_path):
+    runs = [next((RESULTS / "cs285-q3-cheetah").glob("default-*"))]
+    runs += sorted((RESULTS / "cs285-q5").glob("cem*"))
+    picture = tmp_path / "new" / "planners.png"
+    of = ("--column", "train/return_mean", "--over", "2-5", "--plot")
+    told = json.loads(invoke("compare", *runs, *of, picture, "--json").stdout)
+    assert told["figure"] == str(picture) and len(told["cells"]) == 3
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    other = invoke("compare", *runs, *of, tmp_path / "planners.jpg")
+    assert_one_sentence(other, 3, "its name ends with .png")
 
 
 def test_bad_input_is_one_sentence(invoke):

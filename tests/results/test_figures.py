@@ -31,7 +31,7 @@ def cell_results(
             (
                 [
                     {"timesteps": step, "y": value, "width": 2.0}
-                    for step, value in zip(STEPS, curve, strict=True)
+                    for step, value in zip(STEPS, curve, strict=False)
                 ],
             ),
         )
